@@ -1,0 +1,163 @@
+"""What the stages hand to each other: frozen dataclasses that turn into JSON and back, and know no torch.
+
+Lengths: T tokens in the chain, S steps, P options. Offsets are half-open [start, end).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done now and the share of it that is done, 0 to 1. May raise to stop the work."""
+
+
+class ReasoningError(Exception):
+    """The model's own output cannot be used (an empty chain, no readable answer). Says what it wrote."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    question: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReasonSettings:
+    """`seed` 0 decodes greedily; any other seed samples at `temperature` and `top_p`."""
+
+    max_new_tokens: int = 160
+    seed: int = 0
+    temperature: float = 0.7
+    top_p: float = 0.95
+
+
+@dataclass(frozen=True)
+class Token:
+    """`logprob` and `entropy` (nats) are of the model's next-token distribution where this token was chosen."""
+
+    id: int
+    text: str
+    logprob: float
+    entropy: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A sentence-sized span. Characters count from the start of the chain, tokens from its first token."""
+
+    index: int
+    text: str
+    char_start: int
+    char_end: int
+    token_start: int
+    token_end: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`index` into the options; `read_by` says how: "stated value", "number", "letter" or "word overlap"."""
+
+    index: int
+    text: str
+    read_by: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward run. `chain` excludes the end-of-turn token. The last step may be the one stating the answer."""
+
+    problem: Problem
+    prompt: str
+    prompt_ids: tuple[int, ...]
+    chain: str
+    tokens: tuple[Token, ...]
+    steps: tuple[Step, ...]
+    answer: Answer
+    settings: ReasonSettings
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Trace:
+        return cls(
+            problem=Problem(data["problem"]["question"], tuple(data["problem"]["options"])),
+            prompt=data["prompt"],
+            prompt_ids=tuple(data["prompt_ids"]),
+            chain=data["chain"],
+            tokens=tuple(Token(**token) for token in data["tokens"]),
+            steps=tuple(Step(**step) for step in data["steps"]),
+            answer=Answer(**data["answer"]),
+            settings=ReasonSettings(**data["settings"]),
+        )
+
+
+@dataclass(frozen=True)
+class StepSignals:
+    """Cheap numbers of one step. They propose where to look; none of them is evidence that a step mattered."""
+
+    inverse_flow: float  # share of the answer's attention that lands here, followed back; steps sum to 1
+    fork_entropy: float  # highest entropy (nats) among the step's first tokens
+    mean_entropy: float  # nats
+    position: float  # 0 first step, 1 last
+    length: int  # tokens
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One group of other continuations at a step: how many resamples, an example, and where they ended."""
+
+    example: str
+    count: int
+    answers: dict[str, int]  # option text -> count; "" counts rollouts whose answer could not be read
+
+
+@dataclass(frozen=True)
+class StepTest:
+    """The causal test of one step by on-policy resampling. See docs/inverse-reasoning.md for the formulas."""
+
+    step: int
+    rollouts: int
+    different: int  # how many replaced the step by something else
+    kept_answers: dict[str, int]  # answers where the step was kept or similar, the trace itself included
+    different_answers: dict[str, int]
+    effect: (
+        float | None
+    )  # KL(p(y|different) || p(y|kept)), nats, Laplace-smoothed; None when nothing differed
+    effect_interval: tuple[float, float] | None  # bootstrap 95 %, chance level subtracted
+    p_value: float | None  # permutation test of the same effect
+    confirmed: bool
+    alternatives: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True)
+class EvidenceRecord:
+    """Everything measured about a trace: the only thing that an explanation may claim from."""
+
+    question: str
+    answer: str
+    steps: tuple[str, ...]
+    signals: tuple[StepSignals, ...]
+    ranked_by: str  # "signals" or "head vN"
+    step_scores: tuple[float, ...]
+    tests: tuple[StepTest, ...]
+    schema: int = 1
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def decision_points(self) -> tuple[StepTest, ...]:
+        return tuple(test for test in self.tests if test.confirmed)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One text that could become the explanation. `score` is the head's, None when the head is untrained."""
+
+    text: str
+    style: str
+    score: float | None = None

@@ -1,0 +1,239 @@
+"""What the model was asked, what it answered, and how that was explained.
+
+State is rows and timestamps. A trace has no status: it *has work* while one of its explanations is neither made
+nor failed, and it *is being worked on* while its lease runs. Every such word is a query in `querysets.py`.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from inference.querysets import ExplanationQuerySet, HeadVersionQuerySet, TraceQuerySet
+
+
+class ProblemSet(models.Model):
+    """A named, versioned collection of problems. A set never changes once imported: a change is a new version."""
+
+    slug = models.SlugField(max_length=64)
+    version = models.PositiveIntegerField(default=1)
+    name = models.CharField(max_length=200)
+    source = models.CharField(
+        max_length=300, blank=True, help_text="Where the problems come from, with licence."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("slug", "-version")
+        constraints = [
+            models.UniqueConstraint(fields=("slug", "version"), name="one_problem_set_per_version")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+
+class Problem(models.Model):
+    """A question, its options, and the gold answer where there is one."""
+
+    class Kind(models.TextChoices):
+        LOGIC = "logic", "Logic"
+        MATHS = "maths", "Maths"
+        COMMONSENSE = "commonsense", "Commonsense"
+        ETHICS = "ethics", "Ethical dilemma"
+
+    problem_set = models.ForeignKey(ProblemSet, models.PROTECT, related_name="problems")
+    key = models.CharField(max_length=100, help_text="The problem's own id within its set.")
+    position = models.PositiveIntegerField()
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    question = models.TextField()
+    options = models.JSONField(help_text="The texts of the options, in order.")
+    gold = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Index of the right option, from 0; empty where no answer is right."
+    )
+
+    class Meta:
+        ordering = ("problem_set", "position")
+        constraints = [
+            models.UniqueConstraint(fields=("problem_set", "key"), name="one_problem_per_key"),
+            models.UniqueConstraint(fields=("problem_set", "position"), name="one_problem_per_position"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.question[:60]}"
+
+
+class HeadVersion(models.Model):
+    """One trained state of the metacognitive head. Number 0 is untrained: it has no file and scores nothing."""
+
+    number = models.PositiveIntegerField(unique=True)
+    sha256 = models.CharField(
+        max_length=64, blank=True, help_text="Hash of the weights file, which is also its name."
+    )
+    config = models.JSONField(
+        default=dict, help_text="Base model, revision, layer and feature spec it was fitted on."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    activated_at = models.DateTimeField(null=True, blank=True, editable=False)
+    in_use = models.BooleanField(default=False, editable=False)
+
+    objects = HeadVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-number",)
+        constraints = [
+            models.UniqueConstraint(fields=("in_use",), condition=Q(in_use=True), name="one_head_in_use"),
+            models.CheckConstraint(condition=Q(number=0) | ~Q(sha256=""), name="a_trained_head_has_a_file"),
+        ]
+
+    def __str__(self) -> str:
+        return f"head v{self.number}" + ("" if self.trained else " (untrained)")
+
+    @property
+    def trained(self) -> bool:
+        return self.number > 0
+
+
+class Explainer(models.Model):
+    """A named, versioned recipe for explanations. Rows are never edited once used: a change is a new version."""
+
+    class Method(models.TextChoices):
+        INVERSE = "inverse", "Inverse reasoning"
+        CHAIN = "chain", "The raw chain of thought"
+        SELF_EXPLAIN = "self_explain", "Asked afterwards to explain itself"
+
+    name = models.SlugField(max_length=64)
+    version = models.PositiveIntegerField(default=1)
+    method = models.CharField(max_length=20, choices=Method.choices)
+    model = models.CharField(
+        max_length=300,
+        blank=True,
+        help_text="Hub name or folder of the model. Empty: the SAGE_MODEL setting.",
+    )
+    revision = models.CharField(max_length=100, blank=True)
+    head_version = models.ForeignKey(
+        HeadVersion,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        help_text="Empty: the head in use at the moment an explanation is asked for. Only for method inverse.",
+    )
+    seed = models.PositiveIntegerField(default=0)
+    max_new_tokens = models.PositiveIntegerField(default=160, help_text="Longest chain, in tokens.")
+    candidates = models.PositiveSmallIntegerField(
+        default=3, help_text="How many explanations the head chooses from."
+    )
+    tested_steps = models.PositiveSmallIntegerField(
+        default=2, help_text="How many steps are tested causally."
+    )
+    rollouts = models.PositiveSmallIntegerField(default=6, help_text="How many resamples test one step.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("name", "-version")
+        constraints = [models.UniqueConstraint(fields=("name", "version"), name="one_explainer_per_version")]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+
+class Trace(models.Model):
+    """One forward run of a model on a problem, and the unit of work of the queue (see `queue.py`).
+
+    Lease columns: `worker` is the fencing token of the process that holds the trace until `lease_until`.
+    """
+
+    problem = models.ForeignKey(Problem, models.PROTECT, related_name="traces")
+    model = models.CharField(max_length=300)
+    revision = models.CharField(max_length=100, blank=True)
+    seed = models.PositiveIntegerField(default=0)
+    max_new_tokens = models.PositiveIntegerField()
+
+    rung_at = models.DateTimeField(null=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    worker = models.CharField(max_length=64, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    stage = models.CharField(max_length=100, blank=True, editable=False)
+
+    made_at = models.DateTimeField(null=True, editable=False)
+    prompt = models.TextField(blank=True)
+    chain = models.TextField(blank=True)
+    answer_index = models.PositiveSmallIntegerField(null=True, blank=True)
+    answer_text = models.TextField(blank=True)
+    record = models.JSONField(
+        default=dict, help_text="inference.core.Trace as JSON: tokens, log-probabilities, entropies, steps."
+    )
+    provenance = models.JSONField(default=dict)
+
+    objects = TraceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=("problem", "model", "revision", "seed", "max_new_tokens"), name="one_trace_per_run"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"trace {self.pk} of {self.problem_id}"
+
+
+class Explanation(models.Model):
+    """Text made by one explainer for one trace. Pending until `made_at` or `failed_at` is set, never both."""
+
+    trace = models.ForeignKey(Trace, models.PROTECT, related_name="explanations")
+    explainer = models.ForeignKey(Explainer, models.PROTECT, related_name="explanations")
+    head_version = models.ForeignKey(
+        HeadVersion,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="explanations",
+        help_text="The head that ranked the steps and chose the text; fixed when the explanation is asked for.",
+    )
+    asked_at = models.DateTimeField(default=timezone.now, editable=False)
+    made_at = models.DateTimeField(null=True, editable=False)
+    failed_at = models.DateTimeField(null=True, editable=False)
+    error = models.TextField(blank=True, editable=False)
+
+    text = models.TextField(blank=True)
+    evidence = models.JSONField(
+        default=dict, help_text="The evidence record; empty for methods that measure nothing."
+    )
+    candidates = models.JSONField(default=list, help_text="[{text, style, score}] that the head chose from.")
+    provenance = models.JSONField(default=dict)
+
+    objects = ExplanationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=("trace", "explainer", "head_version"),
+                condition=Q(head_version__isnull=False),
+                name="one_explanation_per_head",
+            ),
+            models.UniqueConstraint(
+                fields=("trace", "explainer"),
+                condition=Q(head_version__isnull=True),
+                name="one_explanation_without_head",
+            ),
+            models.CheckConstraint(
+                condition=Q(made_at__isnull=True) | Q(failed_at__isnull=True), name="made_or_failed_not_both"
+            ),
+            models.CheckConstraint(
+                condition=Q(made_at__isnull=True) | ~Q(text=""), name="a_made_explanation_has_text"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=("trace",),
+                condition=Q(made_at__isnull=True, failed_at__isnull=True),
+                name="explanation_pending",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.explainer} on trace {self.trace_id}"

@@ -1,0 +1,45 @@
+"""The words that rows of a study answer to: open, preparing, current."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+
+if TYPE_CHECKING:
+    from studies.models import Comparison, Judgement
+
+
+class ComparisonQuerySet(models.QuerySet["Comparison"]):
+    def ready(self) -> ComparisonQuerySet:
+        """Both explanations are made."""
+        return self.filter(first__made_at__isnull=False, second__made_at__isnull=False)
+
+    def wanting(self) -> ComparisonQuerySet:
+        return self.filter(taken__lt=F("wanted"))
+
+    def open(self) -> ComparisonQuerySet:
+        """Can be handed out now."""
+        return self.ready().wanting()
+
+    def failed(self) -> ComparisonQuerySet:
+        """Will not become ready unless somebody retries."""
+        return self.filter(Q(first__failed_at__isnull=False) | Q(second__failed_at__isnull=False))
+
+    def preparing(self) -> ComparisonQuerySet:
+        """An explanation is still to be made, and none has failed."""
+        pending = Q(first__made_at__isnull=True) | Q(second__made_at__isnull=True)
+        return self.filter(pending, first__failed_at__isnull=True, second__failed_at__isnull=True)
+
+
+class JudgementQuerySet(models.QuerySet["Judgement"]):
+    def latest_revisions(self) -> JudgementQuerySet:
+        later = self.model.objects.filter(
+            assignment=OuterRef("assignment"), revision__gt=OuterRef("revision")
+        )
+        return self.filter(~Exists(later))
+
+    def current(self) -> JudgementQuerySet:
+        """What raters stand by now: the last revision of each answer, unless it was taken back."""
+        return self.latest_revisions().exclude(choice="undone")
