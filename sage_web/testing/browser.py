@@ -1,0 +1,1 @@
+"""Fixtures that drive a real browser."""
