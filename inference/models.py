@@ -19,16 +19,12 @@ class ProblemSet(models.Model):
     slug = models.SlugField(max_length=64)
     version = models.PositiveIntegerField(default=1)
     name = models.CharField(max_length=200)
-    source = models.CharField(
-        max_length=300, blank=True, help_text="Where the problems come from, with licence."
-    )
+    source = models.CharField(max_length=300, blank=True, help_text="Where the problems come from, with licence.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         ordering = ("slug", "-version")
-        constraints = [
-            models.UniqueConstraint(fields=("slug", "version"), name="one_problem_set_per_version")
-        ]
+        constraints = [models.UniqueConstraint(fields=("slug", "version"), name="one_problem_set_per_version")]
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
@@ -121,12 +117,8 @@ class Explainer(models.Model):
     )
     seed = models.PositiveIntegerField(default=0)
     max_new_tokens = models.PositiveIntegerField(default=160, help_text="Longest chain, in tokens.")
-    candidates = models.PositiveSmallIntegerField(
-        default=3, help_text="How many explanations the head chooses from."
-    )
-    tested_steps = models.PositiveSmallIntegerField(
-        default=2, help_text="How many steps are tested causally."
-    )
+    candidates = models.PositiveSmallIntegerField(default=3, help_text="How many explanations the head chooses from.")
+    tested_steps = models.PositiveSmallIntegerField(default=2, help_text="How many steps are tested causally.")
     rollouts = models.PositiveSmallIntegerField(default=6, help_text="How many resamples test one step.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -136,6 +128,10 @@ class Explainer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
+
+    @property
+    def uses_head(self) -> bool:
+        return self.method == self.Method.INVERSE
 
 
 class Trace(models.Model):

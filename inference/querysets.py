@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 
 if TYPE_CHECKING:
-    from inference.models import Explanation, HeadVersion, Trace
+    from inference.models import Explanation, HeadVersion, Trace  # noqa: F401  # named in the bases below
 
 
 class HeadVersionQuerySet(models.QuerySet["HeadVersion"]):

@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from inference.models import Explainer, Explanation, Problem, ProblemSet
-from studies.querysets import ComparisonQuerySet, JudgementQuerySet
+from studies.querysets import AssignmentQuerySet, ComparisonQuerySet, JudgementQuerySet
 
 QUESTION = "Which explanation helps you more to understand why the model gave this answer?"
 CONSENT = (
@@ -40,9 +40,7 @@ class Study(models.Model):
     )
     question = models.CharField(max_length=300, default=QUESTION)
     consent_text = models.TextField(default=CONSENT)
-    judgements_wanted = models.PositiveSmallIntegerField(
-        default=5, help_text="Judgements wanted per comparison."
-    )
+    judgements_wanted = models.PositiveSmallIntegerField(default=5, help_text="Judgements wanted per comparison.")
     rater_limit = models.PositiveSmallIntegerField(
         default=12, help_text="Comparisons that one rater is given at most."
     )
@@ -107,9 +105,7 @@ class Comparison(models.Model):
             models.CheckConstraint(condition=Q(taken__lte=F("wanted")), name="never_over_filled"),
         ]
         indexes = [
-            models.Index(
-                fields=("study", "position"), condition=Q(taken__lt=F("wanted")), name="comparison_wanting"
-            )
+            models.Index(fields=("study", "position"), condition=Q(taken__lt=F("wanted")), name="comparison_wanting")
         ]
 
     def __str__(self) -> str:
@@ -144,6 +140,8 @@ class Assignment(models.Model):
         editable=False,
         help_text="Set when the rater did not answer in time and the place was given back.",
     )
+
+    objects = AssignmentQuerySet.as_manager()
 
     class Meta:
         ordering = ("pk",)

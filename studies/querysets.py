@@ -1,4 +1,4 @@
-"""The words that rows of a study answer to: open, preparing, current."""
+"""The words that rows of a study answer to: open, preparing, unanswered, current."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 
 if TYPE_CHECKING:
-    from studies.models import Comparison, Judgement
+    from studies.models import Assignment, Comparison, Judgement, Rater  # noqa: F401  # named in the bases below
 
 
 class ComparisonQuerySet(models.QuerySet["Comparison"]):
@@ -32,10 +32,31 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         pending = Q(first__made_at__isnull=True) | Q(second__made_at__isnull=True)
         return self.filter(pending, first__failed_at__isnull=True, second__failed_at__isnull=True)
 
+    def not_given_to(self, rater: Rater) -> ComparisonQuerySet:
+        from studies.models import Assignment
+
+        return self.filter(~Exists(Assignment.objects.filter(comparison=OuterRef("pk"), rater=rater)))
+
+    def with_texts(self) -> ComparisonQuerySet:
+        """Everything that the compare page shows, in one query."""
+        return self.select_related("problem", "first__trace", "second")
+
+
+class AssignmentQuerySet(models.QuerySet["Assignment"]):
+    def unanswered(self) -> AssignmentQuerySet:
+        """Without an answer that its rater stands by: never judged, or taken back."""
+        from studies.models import Judgement
+
+        return self.filter(~Exists(Judgement.objects.current().filter(assignment=OuterRef("pk"))))
+
+    def with_texts(self) -> AssignmentQuerySet:
+        """Everything that the compare page shows, in one query."""
+        return self.select_related("comparison__problem", "comparison__first__trace", "comparison__second")
+
 
 class JudgementQuerySet(models.QuerySet["Judgement"]):
     def latest_revisions(self) -> JudgementQuerySet:
-        later = self.model.objects.filter(
+        later = self.model._default_manager.filter(
             assignment=OuterRef("assignment"), revision__gt=OuterRef("revision")
         )
         return self.filter(~Exists(later))

@@ -18,18 +18,14 @@ class TrainingRun(models.Model):
     study = models.ForeignKey(Study, models.PROTECT, related_name="training_runs")
     started_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
-    snapshot_sha256 = models.CharField(
-        max_length=64, help_text="Hash of the snapshot file, which is also its name."
-    )
+    snapshot_sha256 = models.CharField(max_length=64, help_text="Hash of the snapshot file, which is also its name.")
     judgement_ids = models.JSONField(help_text="Exactly the judgements that were used, by id.")
     settings = models.JSONField(default=dict)
     metrics = models.JSONField(default=dict)
     compared_with = models.ForeignKey(HeadVersion, models.PROTECT, related_name="compared_in")
     head_version = models.OneToOneField(HeadVersion, models.PROTECT, null=True, related_name="training_run")
     verdict = models.CharField(max_length=10, choices=Verdict.choices)
-    reason = models.TextField(
-        help_text="The verdict in words; for a forced promotion, who wanted it and why."
-    )
+    reason = models.TextField(help_text="The verdict in words; for a forced promotion, who wanted it and why.")
 
     class Meta:
         ordering = ("-started_at",)

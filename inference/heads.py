@@ -1,0 +1,33 @@
+"""The one place that says which head is in use."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from inference.models import HeadVersion
+
+
+def folder() -> Path:
+    """Where head files lie, each under its content hash. Every worker must see the same folder."""
+    return Path(settings.VAR_DIR) / "heads"
+
+
+def register(sha256: str, config: dict[str, Any]) -> HeadVersion:
+    """A new, inactive head version for a file that is already in `folder()`."""
+    number = HeadVersion.objects.aggregate(last=Max("number"))["last"] + 1
+    return HeadVersion.objects.create(number=number, sha256=sha256, config=config)
+
+
+def activate(head: HeadVersion, at: datetime | None = None) -> None:
+    """Make `head` the one that newly asked-for explanations use. What was asked for before keeps its head."""
+    with transaction.atomic():
+        HeadVersion.objects.filter(in_use=True).update(in_use=False)
+        head.in_use, head.activated_at = True, at or timezone.now()
+        head.save(update_fields=("in_use", "activated_at"))

@@ -1,0 +1,232 @@
+"""The process that runs the model: loads it once, claims traces, calls the core, stores what comes out.
+
+Together with the cores, the only module that imports torch; tasks import it when they run.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import threading
+import time
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from inference import core, heads, models, queue
+from inference.core.feature_cache import FeatureCache
+from inference.core.head import Head, HeadMismatchError
+from inference.core.records import Problem, ReasoningError, ReasonSettings, Trace
+
+log = logging.getLogger(__name__)
+
+stop = threading.Event()  # set by the server on its way out: the trace in progress is handed back
+RENEW_EVERY = 2.0  # seconds between two renewals of the lease
+SEEDS_TRIED = 3  # chains sampled for one asking before its explanations fail
+
+_loading = threading.Lock()
+
+
+class StoppedError(Exception):
+    """The worker was asked to stop in the middle of a trace."""
+
+
+# -- what is loaded once per process -------------------------------------------------------------------------------
+
+
+def language_model(name: str, revision: str) -> core.LanguageModel:
+    with _loading:
+        return _language_model(name, revision)
+
+
+@cache
+def _language_model(name: str, revision: str) -> core.LanguageModel:
+    source = core.resolve(name, Path(settings.VAR_DIR), log.info)
+    options = {"dtype": settings.SAGE_DTYPE, "device": settings.SAGE_DEVICE, "threads": settings.SAGE_THREADS}
+    return core.LanguageModel.load(source, revision, name=name, **options)
+
+
+def head_for(row: models.HeadVersion, model: core.LanguageModel) -> Head:
+    config = core.head_config(model)
+    return Head.load(heads.folder(), row.sha256, row.number, config) if row.trained else Head(config)
+
+
+def feature_cache(model: core.LanguageModel) -> FeatureCache:
+    return FeatureCache(Path(settings.VAR_DIR) / "features", core.head_config(model))
+
+
+# -- one trace -----------------------------------------------------------------------------------------------------
+
+
+def work_on(trace_id: int) -> None:
+    """Claim a trace and make what it lacks. What cannot be made fails with its reason; the rest goes on.
+
+    An error that nobody foresaw is left to Celery's log: the lease runs out and the sweeper tries again, ATTEMPTS
+    times in all.
+    """
+    wanted = models.Trace.objects.filter(pk=trace_id).values_list("model", "revision").first()
+    if wanted is None or stop.is_set():
+        return
+    try:
+        model = language_model(*wanted)  # before the claim: loading may take longer than a lease
+    except (OSError, ValueError) as error:
+        fail_all(trace_id, f"The model {wanted[0]!r} could not be loaded: {error}")
+        return
+    row = queue.claim(trace_id)
+    if row is not None:
+        _make(row, model)
+
+
+def _make(row: models.Trace, model: core.LanguageModel) -> None:
+    progress = Heartbeat(row)
+    try:
+        trace = chain_of(row, model, progress)
+        for explanation in row.explanations.pending().select_related("explainer", "head_version"):
+            make_explanation(row, trace, explanation, model, progress)
+    except ReasoningError as error:
+        for explanation in row.explanations.pending():
+            fail(row, explanation, str(error))
+    except StoppedError:
+        queue.release(row, finished=False)
+        return
+    except queue.LostLeaseError as error:
+        log.warning("%s", error)
+        return
+    queue.release(row, finished=True)
+
+
+class Heartbeat:
+    """The progress callback of the core: renews the lease, passes the stage on, and stops the work when asked to."""
+
+    def __init__(self, row: models.Trace) -> None:
+        self.row, self.renewed, self.stage = row, 0.0, ""
+
+    def __call__(self, stage: str, share: float) -> None:
+        if stop.is_set():
+            raise StoppedError
+        now = time.monotonic()
+        if stage != self.stage or now - self.renewed > RENEW_EVERY:
+            self.renewed, self.stage = now, stage
+            queue.renew(self.row, f"{stage} ({share:.0%})")
+
+
+def chain_of(row: models.Trace, model: core.LanguageModel, progress: Heartbeat) -> Trace:
+    """The chain of thought, made unless it was made before."""
+    if row.made_at:
+        return Trace.from_json(row.record)
+    trace, failed_seeds = reason_until_answered(row, model, progress)
+    row.made_at, row.prompt, row.chain = timezone.now(), trace.prompt, trace.chain
+    row.answer_index, row.answer_text, row.record = trace.answer.index, trace.answer.text, trace.to_json()
+    row.provenance = {**provenance(model), "settings": asdict(trace.settings), "failed_seeds": failed_seeds}
+    queue.store_trace(row)
+    return trace
+
+
+def reason_until_answered(
+    row: models.Trace, model: core.LanguageModel, progress: Heartbeat
+) -> tuple[Trace, list[int]]:
+    """The first readable chain among SEEDS_TRIED seeds, going on where an earlier asking stopped.
+
+    Raises ReasoningError, from the last seed, when none was readable.
+    """
+    failed: list[int] = row.provenance.get("failed_seeds", [])
+    first = failed[-1] + 1 if failed else row.seed
+    problem = Problem(row.problem.question, tuple(row.problem.options))
+    for seed in range(first, first + SEEDS_TRIED):
+        chosen = ReasonSettings(max_new_tokens=row.max_new_tokens, seed=seed)
+        try:
+            return core.reason(model, problem, chosen, progress), failed
+        except ReasoningError as error:
+            failed = [*failed, seed]
+            row.provenance = {"failed_seeds": failed}
+            queue.store_trace(row)
+            if seed == first + SEEDS_TRIED - 1:
+                raise ReasoningError(f"{error} (seeds {first} to {seed} tried)") from error
+    raise AssertionError("unreachable: the last seed returns or raises")
+
+
+def make_explanation(
+    row: models.Trace,
+    trace: Trace,
+    explanation: models.Explanation,
+    model: core.LanguageModel,
+    progress: Heartbeat,
+) -> None:
+    started = time.monotonic()
+    try:
+        explain(trace, explanation, model, progress)
+    except (ReasoningError, HeadMismatchError) as error:
+        fail(row, explanation, str(error))
+        return
+    explanation.made_at = timezone.now()
+    explanation.provenance |= {**provenance(model), "seconds": round(time.monotonic() - started, 2)}
+    queue.store_explanation(row, explanation)
+
+
+def explain(trace: Trace, explanation: models.Explanation, model: core.LanguageModel, progress: Heartbeat) -> None:
+    """Fill in the text by the explainer's method, and keep the features that a later retraining will need."""
+    explainer = explanation.explainer
+    if explainer.method == models.Explainer.Method.CHAIN:
+        explanation.text = trace.chain
+    elif explainer.method == models.Explainer.Method.SELF_EXPLAIN:
+        explanation.text = core.self_explain(model, trace, progress)
+    else:
+        explain_inversely(trace, explanation, model, progress)
+    kept = feature_cache(model)
+    path = kept.explanation(trace, explanation.text)
+    if kept.get(path) is None:
+        kept.put(path, core.explanation_features(model, trace, [explanation.text])[0])
+
+
+def explain_inversely(
+    trace: Trace, explanation: models.Explanation, model: core.LanguageModel, progress: Heartbeat
+) -> None:
+    explainer = explanation.explainer
+    if explanation.head_version is None:
+        raise HeadMismatchError(
+            "An inverse explanation needs a head version; ask for it through inference.queue.ask."
+        )
+    chosen = core.InverseSettings(
+        candidates=explainer.candidates,
+        tested_steps=explainer.tested_steps,
+        rollouts=explainer.rollouts,
+        seed=explainer.seed,
+    )
+    made = core.explain_inverse(model, trace, head_for(explanation.head_version, model), chosen, progress)
+    explanation.text, explanation.evidence = made.text, made.record.to_json()
+    explanation.candidates = [asdict(candidate) for candidate in made.candidates]
+    explanation.provenance = {"head": str(explanation.head_version), "settings": asdict(chosen)}
+    kept = feature_cache(model)
+    kept.put(kept.steps(trace), made.step_features)
+
+
+def fail(row: models.Trace, explanation: models.Explanation, reason: str) -> None:
+    log.warning("explanation %s failed: %s", explanation.pk, reason)
+    explanation.failed_at, explanation.error = timezone.now(), reason
+    queue.store_explanation(row, explanation)
+
+
+def fail_all(trace_id: int, reason: str) -> None:
+    row = queue.claim(trace_id)
+    if row is not None:
+        for explanation in row.explanations.pending():
+            fail(row, explanation, reason)
+        queue.release(row, finished=True)
+
+
+def provenance(model: core.LanguageModel) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "revision": model.revision,
+        "device": model.device,
+        "dtype": model.dtype_name,
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+        "python": platform.python_version(),
+        "code": version("sage-web"),
+    }

@@ -1,0 +1,65 @@
+"""The one place that fetches on behalf of a person: a rater with link and cookie, or a researcher with an account.
+
+What a person may not see does not exist for them: raters get 404, never a hint.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+
+from studies.models import Assignment, Rater, Study
+
+COOKIE_AGE = 60 * 60 * 24 * 90  # seconds
+
+
+def cookie_name(study: Study) -> str:
+    return f"rater_{study.pk}"
+
+
+def study_by_token(token: str) -> Study:
+    """The launched study that a rater's link names. Raises Http404 for any other link."""
+    return get_object_or_404(Study, token=token, launched_at__isnull=False)
+
+
+def rater_of(request: HttpRequest, study: Study) -> Rater | None:
+    """Who consented in this browser, by the signed cookie; None before consent or with a forged cookie."""
+    public_id = request.get_signed_cookie(cookie_name(study), default="", salt=study.token)
+    return rater_by_id(study, public_id) if public_id else None
+
+
+def rater_by_id(study: Study, public_id: str) -> Rater | None:
+    return Rater.objects.filter(study=study, public_id=public_id).select_related("study").first()
+
+
+def remember(response: HttpResponse, rater: Rater) -> None:
+    response.set_signed_cookie(
+        cookie_name(rater.study),
+        str(rater.public_id),
+        salt=rater.study.token,
+        max_age=COOKIE_AGE,
+        httponly=True,
+        samesite="Lax",
+        secure=settings.SESSION_COOKIE_SECURE,
+    )
+
+
+def assignment_for(rater: Rater, public_id: UUID) -> Assignment:
+    """The rater's own assignment. Raises Http404 for anybody else's."""
+    own = Assignment.objects.with_texts().filter(rater=rater)
+    return get_object_or_404(own, public_id=public_id)
+
+
+def study_for(user: User | AnonymousUser, slug: str) -> Study:
+    """A study for a researcher. Raises PermissionDenied without the right to see it, Http404 if there is none."""
+    if not (user.is_active and user.is_staff and user.has_perm("studies.view_study")):
+        raise PermissionDenied("Only researchers with the permission to view studies can see this page.")
+    study = Study.objects.filter(slug=slug).first()
+    if study is None:
+        raise Http404(f"There is no study {slug!r}.")
+    return study

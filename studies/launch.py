@@ -1,0 +1,110 @@
+"""A study's life: launched once, perhaps retried, perhaps closed, copied to be run again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from inference import queue
+from inference.models import Explanation, Problem
+from studies.models import Arm, Comparison, Study
+from studies.pairing import balanced_order, spread_over
+
+COPIED = (
+    "title",
+    "problem_set",
+    "problem_limit",
+    "question",
+    "consent_text",
+    "judgements_wanted",
+    "rater_limit",
+    "seed",
+)
+
+
+class NotLaunchable(Exception):
+    """The study cannot run as it is configured. Says what is missing."""
+
+
+def launch(study: Study, at: datetime | None = None) -> None:
+    """Freeze the study, ask for its explanations, and lay out its comparisons.
+
+    Raises NotLaunchable and changes nothing when it was launched before or is incomplete.
+    """
+    with transaction.atomic():
+        study = Study.objects.select_for_update().get(pk=study.pk)
+        arms, problems = list(study.arms.select_related("explainer")), problems_of(study)
+        check(study, arms, problems)
+        study.launched_at = at or timezone.now()
+        study.save(update_fields=("launched_at",))
+        asked = [[queue.ask(problem, arm.explainer) for arm in arms] for problem in problems]
+        Comparison.objects.bulk_create(comparisons(study, arms, problems, asked))
+        pending = [row.trace_id for of_problem in asked for row in of_problem if not row.made_at]
+        queue.ring_on_commit(pending)
+
+
+def problems_of(study: Study) -> list[Problem]:
+    groups: dict[str, list[Problem]] = {}
+    for problem in study.problem_set.problems.order_by("position"):
+        groups.setdefault(problem.kind, []).append(problem)
+    total = sum(map(len, groups.values()))
+    return spread_over(groups, study.problem_limit or total)
+
+
+def check(study: Study, arms: list[Arm], problems: list[Problem]) -> None:
+    if study.launched_at:
+        raise NotLaunchable(f"{study} was launched on {study.launched_at:%d %B %Y}; copy it to run it again.")
+    if len(arms) < 2:
+        raise NotLaunchable(f"{study} has {len(arms)} arm; a comparison needs at least 2.")
+    if not problems:
+        raise NotLaunchable(f"The problem set {study.problem_set} is empty; import problems into it first.")
+    runs = {(e.model, e.revision, e.seed, e.max_new_tokens) for e in (arm.explainer for arm in arms)}
+    if len(runs) > 1:
+        raise NotLaunchable(
+            "The arms of a study must explain the same answer: give their explainers the same model, revision, seed "
+            f"and longest chain. Here they differ: {sorted(runs)}."
+        )
+
+
+def comparisons(
+    study: Study, arms: list[Arm], problems: list[Problem], asked: list[list[Explanation]]
+) -> list[Comparison]:
+    order = balanced_order(len(problems), len(arms), study.seed)
+    return [
+        Comparison(
+            study=study,
+            problem=problems[problem],
+            first_arm=arms[first],
+            second_arm=arms[second],
+            first=asked[problem][first],
+            second=asked[problem][second],
+            position=position,
+            wanted=study.judgements_wanted,
+        )
+        for position, (problem, first, second) in enumerate(order)
+    ]
+
+
+def failed_explanations(study: Study) -> list[Explanation]:
+    failed = Explanation.objects.failed()
+    return list(failed.filter(explainer__arms__study=study, trace__problem__comparisons__study=study).distinct())
+
+
+def retry_failed(study: Study) -> int:
+    """Ask again for what failed in this study; return how many explanations."""
+    return queue.retry(failed_explanations(study))
+
+
+def close(study: Study, at: datetime | None = None) -> None:
+    """No new raters and no new comparisons; answers already begun are still taken."""
+    Study.objects.filter(pk=study.pk, closed_at__isnull=True).update(closed_at=at or timezone.now())
+
+
+def copy(study: Study, slug: str) -> Study:
+    """A new draft with the same protocol and arms. Its explanations will be made with the head then in use."""
+    with transaction.atomic():
+        draft = Study.objects.create(slug=slug, **{name: getattr(study, name) for name in COPIED})
+        Arm.objects.bulk_create(Arm(study=draft, name=arm.name, explainer=arm.explainer) for arm in study.arms.all())
+    return draft
