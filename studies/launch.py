@@ -87,14 +87,9 @@ def comparisons(
     ]
 
 
-def failed_explanations(study: Study) -> list[Explanation]:
-    failed = Explanation.objects.failed()
-    return list(failed.filter(explainer__arms__study=study, trace__problem__comparisons__study=study).distinct())
-
-
 def retry_failed(study: Study) -> int:
     """Ask again for what failed in this study; return how many explanations."""
-    return queue.retry(failed_explanations(study))
+    return queue.retry(study.explanations().failed())
 
 
 def close(study: Study, at: datetime | None = None) -> None:

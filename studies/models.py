@@ -15,6 +15,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from inference.models import Explainer, Explanation, Problem, ProblemSet
+from inference.querysets import ExplanationQuerySet
 from studies.querysets import AssignmentQuerySet, ComparisonQuerySet, JudgementQuerySet
 
 QUESTION = "Which explanation helps you more to understand why the model gave this answer?"
@@ -60,6 +61,11 @@ class Study(models.Model):
     @property
     def running(self) -> bool:
         return self.launched_at is not None and self.closed_at is None
+
+    def explanations(self) -> ExplanationQuerySet:
+        """The explanations that this study's comparisons show."""
+        mine = Comparison.objects.filter(study=self)
+        return Explanation.objects.filter(Q(pk__in=mine.values("first")) | Q(pk__in=mine.values("second")))
 
 
 class Arm(models.Model):
