@@ -147,6 +147,15 @@ def sweep(at: datetime | None = None) -> int:
     return len(waiting)
 
 
+def take_back() -> int:
+    """Free every trace with work, and let the next sweep ring for it. Returns how many.
+
+    Only for a process that alone works on this database, at its start: whoever held a trace is gone, and so are the
+    messages of a broker in memory.
+    """
+    return Trace.objects.with_work().update(worker="", lease_until=None, rung_at=None, stage="")
+
+
 def give_up(at: datetime) -> None:
     """Fail the explanations of traces whose workers died ATTEMPTS times: they may be what kills them."""
     hopeless = Trace.objects.with_work().free(at).filter(attempts__gte=ATTEMPTS)

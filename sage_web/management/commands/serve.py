@@ -1,0 +1,122 @@
+"""`manage.py serve`: pages, live updates, queue and model in one process; with REDIS_URL set, pages and updates only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from argparse import ArgumentParser
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from sage_web import checks
+from sage_web.embedded import Server, address
+from sage_web.static import collect_if_needed
+from sage_web.work import Sweeper, Worker, torch_threads
+
+STOP_WITHIN = 7.0  # seconds for the work in progress to be handed back
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+class Command(BaseCommand):
+    help = "Serve the pages; without REDIS_URL also run the queue and the model in this same process."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1", help="default: HOST, 127.0.0.1")
+        parser.add_argument("--port", type=int, default=os.environ.get("PORT") or 8000, help="default: PORT, 8000")
+
+    def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+        signal.signal(signal.SIGTERM, leave)
+        try:
+            with ExitStack() as held:
+                self.serve(held, host, port)
+        except checks.CannotServeError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            self.say("Stopped.")
+
+    def serve(self, held: ExitStack, host: str, port: int) -> None:
+        checks.enough_space(settings.VAR_DIR)
+        if settings.EMBEDDED:
+            held.enter_context(checks.lock(settings.VAR_DIR))
+        bound = held.enter_context(checks.bind(host, port))
+        if settings.EMBEDDED:
+            self.serve_everything(bound)
+        else:
+            self.serve_pages(bound)
+
+    def say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+
+    # -- deployed: pages and live updates ------------------------------------------------------------------------------
+
+    def serve_pages(self, bound: socket.socket) -> None:
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            raise CommandError("The database is older than the code. Run `manage.py migrate` first.")
+        collect_if_needed(self.say)
+        self.run(
+            Server(on_start=lambda: self.say(f"Ready: {address(bound)} (pages only; run `manage.py worker`)")), bound
+        )
+
+    # -- embedded: one process for everything --------------------------------------------------------------------------
+
+    def serve_everything(self, bound: socket.socket) -> None:
+        self.prepare()
+        worker, sweeper = Worker(), Sweeper()
+
+        def start() -> None:
+            worker.start()
+            sweeper.start()
+            self.say(f"Ready: {address(bound)} (Ctrl-C stops)")
+
+        def stop() -> None:
+            self.say("Stopping: the work in progress is handed back.")
+            sweeper.stop(STOP_WITHIN)
+            if not worker.stop(STOP_WITHIN):
+                # Its rows are found again at the next start; what must not happen is to wait for it.
+                self.say("Stopped in the middle of a step; the next start takes it up again.")
+                sys.stdout.flush()
+                os._exit(os.EX_OK)
+
+        self.run(Server(start, stop), bound)
+
+    def prepare(self) -> None:
+        self.say("Preparing the database ...")
+        call_command("migrate", interactive=False, verbosity=0)
+        collect_if_needed(self.say)
+        self.prepare_model()
+        call_command("setup_demo", stdout=self.stdout)
+
+    def prepare_model(self) -> None:
+        self.say("Loading PyTorch ...")
+        from inference import queue
+        from inference.core import weights
+
+        settings.SAGE_THREADS = torch_threads(beside_web=True)
+        try:
+            weights.resolve(settings.SAGE_MODEL, Path(settings.VAR_DIR), self.say)
+        except weights.WeightsError as error:
+            raise CommandError(str(error)) from error
+        if not settings.DATABASE_URL:  # the lock says that nobody else works on this database
+            queue.take_back()
+
+    def run(self, server: Server, bound: socket.socket) -> None:
+        try:
+            server.run(sockets=[bound])
+        except OSError as error:
+            host, port = bound.getsockname()[:2]
+            raise checks.CannotServeError(checks.why_not_bound(host, port, error)) from error
