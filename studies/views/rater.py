@@ -1,0 +1,141 @@
+"""A rater's way: consent, compare (or wait), end. The server owns the position; every page can be opened again."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from studies import access, assignment, judging, progress
+from studies.forms import JudgementForm
+from studies.models import Assignment, Rater, Study
+
+REFUSALS = {
+    judging.AlreadyJudged: (
+        "This answer is already saved",
+        "The form was sent twice, or from an older page. What you answered first counts; nothing was counted twice.",
+    ),
+    judging.PlaceGone: (
+        "This comparison was given to someone else",
+        "It was open for so long that another person has answered it. Nothing is wrong: there are others to do.",
+    ),
+}
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def consent(request: HttpRequest, token: str) -> HttpResponse:
+    """GET makes nothing, so a preview of the link costs nothing. POST is the consent."""
+    study = access.study_by_token(token)
+    rater = access.rater_of(request, study)
+    if request.method != "POST" or not study.running:
+        return render(request, "rater/consent.html", {"study": study, "rater": rater})
+    response = redirect("studies:compare", token)
+    if rater is None:
+        access.remember(response, assignment.enrol(study))
+    return response
+
+
+@never_cache
+@require_safe
+def compare(request: HttpRequest, token: str) -> HttpResponse:
+    study = access.study_by_token(token)
+    rater = access.rater_of(request, study)
+    if rater is None:
+        return redirect("studies:consent", token)
+    current = assignment.next_for(rater)
+    if current is not None:
+        return comparison_page(request, study, rater, current)
+    where = progress.for_rater(rater)
+    if is_waiting(study, where):
+        return render(request, "rater/preparing.html", {"study": study, "progress": where})
+    return redirect("studies:end", token)
+
+
+@require_POST
+def judge(request: HttpRequest, token: str, public_id: UUID) -> HttpResponse:
+    study = access.study_by_token(token)
+    rater = access.rater_of(request, study)
+    if rater is None:
+        return redirect("studies:consent", token)
+    current = access.assignment_for(rater, public_id)
+    form = JudgementForm(request.POST)
+    if not form.is_valid():
+        return comparison_page(request, study, rater, current, form)
+    try:
+        judging.record(
+            current,
+            form.judged(current.first_on_left),
+            reason=form.cleaned_data["reason"],
+            seconds=form.cleaned_data["seconds"],
+            revision=form.cleaned_data["revision"],
+        )
+    except (judging.AlreadyJudged, judging.PlaceGone) as refusal:
+        heading, explanation = REFUSALS[type(refusal)]
+        context = {"study": study, "heading": heading, "explanation": explanation}
+        return render(request, "rater/refused.html", context, status=409)
+    return redirect("studies:compare", token)
+
+
+@require_POST
+def undo(request: HttpRequest, token: str) -> HttpResponse:
+    study = access.study_by_token(token)
+    rater = access.rater_of(request, study)
+    if rater is None:
+        return redirect("studies:consent", token)
+    judging.undo_last(rater)
+    return redirect("studies:compare", token)
+
+
+@never_cache
+@require_safe
+def end(request: HttpRequest, token: str) -> HttpResponse:
+    study = access.study_by_token(token)
+    rater = access.rater_of(request, study)
+    if rater is None:
+        return redirect("studies:consent", token)
+    where = progress.for_rater(rater)
+    more = is_waiting(study, where) or assignment.next_for(rater) is not None
+    return render(request, "rater/end.html", {"study": study, "progress": where, "more": more})
+
+
+def is_waiting(study: Study, where: progress.RaterProgress) -> bool:
+    """Whether explanations are still being made that this rater may get."""
+    return study.running and where.preparing > 0 and where.done < where.limit
+
+
+def comparison_page(
+    request: HttpRequest, study: Study, rater: Rater, current: Assignment, form: JudgementForm | None = None
+) -> HttpResponse:
+    """The comparison, blind: left and right, nothing that tells an arm. With `form`, what was wrong in it."""
+    where = progress.for_rater(rater)
+    context = comparison_context(current) | {
+        "study": study,
+        "progress": where,
+        "number": where.done + 1,
+        "form": form or JudgementForm(),
+        "revision": judging.next_revision(current),
+    }
+    return render(request, "rater/compare.html", context, status=400 if form else 200)
+
+
+def comparison_context(current: Assignment) -> dict[str, Any]:
+    comparison = current.comparison
+    texts = (comparison.first.text, comparison.second.text)
+    left, right = texts if current.first_on_left else reversed(texts)
+    trace, problem = comparison.first.trace, comparison.problem
+    options = [{"text": text, "answered": index == trace.answer_index} for index, text in enumerate(problem.options)]
+    return {
+        "assignment": current,
+        "problem": problem,
+        "options": options,
+        "answered_with_option": trace.answer_index is not None,
+        "trace": trace,
+        "steps": [step["text"].strip() for step in trace.record.get("steps", [])],
+        "left": left,
+        "right": right,
+    }

@@ -1,0 +1,49 @@
+"""Results in plain sentences. They say no more than the numbers do."""
+
+from __future__ import annotations
+
+from studies.statistics import PairResult, StudyResults
+
+# Upper ends of Landis and Koch's bands (Biometrics 1977), in words of our own.
+BANDS = (
+    (0.0, "raters agree no more than by chance"),
+    (0.2, "raters agree slightly more than by chance"),
+    (0.4, "raters agree somewhat"),
+    (0.6, "raters agree moderately"),
+    (0.8, "raters agree strongly"),
+    (1.0, "raters agree almost always"),
+)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def of_pair(pair: PairResult) -> str:
+    score = f"{percent(pair.score)} for {pair.first}"
+    if pair.low is None or pair.high is None:
+        return f"Too early to say about {pair.first} and {pair.second} ({score}; two raters and two problems needed)."
+    interval = f"{score}, 95 % interval {percent(pair.low)} to {percent(pair.high)}"
+    if pair.low > 0.5:
+        return f"Raters prefer {pair.first} to {pair.second} ({interval})."
+    if pair.high < 0.5:
+        return f"Raters prefer {pair.second} to {pair.first} ({interval})."
+    return f"No clear preference between {pair.first} and {pair.second} so far ({interval})."
+
+
+def of_agreement(results: StudyResults) -> str:
+    if results.agreement is None:
+        return "Nothing to say yet: it takes comparisons that two raters have judged, and answers that differ."
+    words = next(words for upper, words in BANDS if results.agreement <= upper + 1e-9)
+    interval = ""
+    if results.agreement_interval is not None:
+        low, high = results.agreement_interval
+        interval = f", 95 % interval {low:.2f} to {high:.2f}"
+    alpha = f"Krippendorff’s alpha {results.agreement:.2f}{interval}; 1 is perfect agreement, 0 is chance"
+    return f"{words.capitalize()} ({alpha})."
+
+
+def of_sides(results: StudyResults) -> str:
+    if results.left_share is None:
+        return ""
+    return f"The explanation on the left was chosen in {percent(results.left_share)} of the answers that chose one."

@@ -1,0 +1,73 @@
+"""What researchers see: the list of studies, and one study's progress and results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from studies import access, launch, progress, statistics
+from studies import export as exports
+from studies.models import Study
+from studies.views import charts, readings
+
+
+@never_cache
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    if not request.user.has_perm("studies.view_study"):
+        return render(request, "home.html")
+    studies = Study.objects.select_related("problem_set").annotate(rater_count=Count("raters"))
+    return render(request, "researcher/studies.html", {"studies": studies})
+
+
+@never_cache
+@require_safe
+@login_required
+def results(request: HttpRequest, slug: str) -> HttpResponse:
+    study = access.study_for(request.user, slug)
+    rater_link = request.build_absolute_uri(reverse("studies:consent", args=[study.token]))
+    return render(request, "researcher/study.html", live_context(study) | {"rater_link": rater_link})
+
+
+@require_safe
+@login_required
+def export(request: HttpRequest, slug: str) -> StreamingHttpResponse:
+    study = access.study_for(request.user, slug)
+    disposition = {"Content-Disposition": f'attachment; filename="{study.slug}.csv"'}
+    return StreamingHttpResponse(
+        exports.csv_lines(study), content_type="text/csv; charset=utf-8", headers=disposition
+    )
+
+
+@require_POST
+@login_required
+def retry(request: HttpRequest, slug: str) -> HttpResponse:
+    study = access.study_for(request.user, slug)
+    if not request.user.has_perm("studies.change_study"):
+        raise PermissionDenied("Only researchers with the permission to change studies can retry.")
+    asked = launch.retry_failed(study)
+    messages.success(request, f"{asked} explanation{'' if asked == 1 else 's'} will be made again.")
+    return redirect("studies:results", slug)
+
+
+def live_context(study: Study) -> dict[str, Any]:
+    """Everything on the results page that changes by itself; the socket sends the same."""
+    found = statistics.results(study)
+    return {
+        "study": study,
+        "progress": progress.for_study(study),
+        "results": found,
+        "chart": charts.interval_chart(found.pairs),
+        "pair_readings": [readings.of_pair(pair) for pair in found.pairs],
+        "agreement": readings.of_agreement(found),
+        "sides": readings.of_sides(found),
+    }
