@@ -46,13 +46,13 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         CannotServeError: the port is taken, not allowed, or the host is not an address of this machine.
     """
+    if not 0 <= port <= 65535:
+        raise CannotServeError(f"Port {port} is not a port: allowed are 1 to 65535, or 0 for any free one. Set PORT.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except OverflowError as error:
-        raise CannotServeError(f"Port {port} is not a port: allowed are 1 to 65535. Set PORT.") from error
     except OSError as error:
         raise CannotServeError(why_not_bound(host, port, error)) from error
     return bound

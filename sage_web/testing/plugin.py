@@ -104,6 +104,13 @@ def stop_servers() -> None:
         running.pop().stop()
 
 
+def pytest_sessionstart() -> None:
+    """Pages name their static files by hash, as in production, so these are collected before any test is imported."""
+    from django.core.management import call_command
+
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
 def pytest_report_header() -> list[str]:
     return header
 

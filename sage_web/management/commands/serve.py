@@ -1,4 +1,4 @@
-"""`manage.py serve`: pages, live updates, queue and model in one process; with REDIS_URL set, pages and updates only."""
+"""`manage.py serve`: everything in one process; with REDIS_URL set, the pages and live updates only."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         self.stdout.write(line)
         self.stdout.flush()
 
-    # -- deployed: pages and live updates ------------------------------------------------------------------------------
+    # -- deployed: pages and live updates ---------------------------------------------------------------------------
 
     def serve_pages(self, bound: socket.socket) -> None:
         executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
@@ -72,7 +72,7 @@ class Command(BaseCommand):
             Server(on_start=lambda: self.say(f"Ready: {address(bound)} (pages only; run `manage.py worker`)")), bound
         )
 
-    # -- embedded: one process for everything --------------------------------------------------------------------------
+    # -- embedded: one process for everything -----------------------------------------------------------------------
 
     def serve_everything(self, bound: socket.socket) -> None:
         self.prepare()
