@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from studies import access, assignment, judging, progress
 from studies.forms import JudgementForm
 from studies.models import Assignment, Rater, Study
+
+# The list on the page is numbered, as the explanations number the steps, so the model's own numbers are left out.
+LABEL = re.compile(r"\s*step\s*\d+\s*[:.)]\s*(?=\S)", re.IGNORECASE)
 
 REFUSALS = {
     judging.AlreadyJudged: (
@@ -135,7 +139,12 @@ def comparison_context(current: Assignment) -> dict[str, Any]:
         "options": options,
         "answered_with_option": trace.answer_index is not None,
         "trace": trace,
-        "steps": [step["text"].strip() for step in trace.record.get("steps", [])],
+        "steps": [words_of(step["text"]) for step in trace.record.get("steps", [])],
         "left": left,
         "right": right,
     }
+
+
+def words_of(step: str) -> str:
+    label = LABEL.match(step)
+    return step[label.end() :] if label else step

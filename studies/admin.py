@@ -1,0 +1,124 @@
+"""Studies are configured here and launched; from then on they are frozen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from inference.admin import Unchangeable
+from studies import launch
+from studies.models import Arm, Judgement, Study
+
+
+def frozen(study: Study | None) -> bool:
+    return study is not None and study.launched_at is not None
+
+
+class ArmInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = Arm
+    extra = 0
+    min_num = 2
+    autocomplete_fields = ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Study | None = None) -> bool:
+        return super().has_add_permission(request, obj) and not frozen(obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Study | None = None) -> bool:
+        return super().has_change_permission(request, obj) and not frozen(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Study | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not frozen(obj)
+
+
+@admin.register(Study)
+class StudyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("title", "slug", "state", "problem_set", "launched_at", "closed_at", "pages")
+    list_select_related = ("problem_set",)
+    prepopulated_fields = {"slug": ("title",)}
+    readonly_fields = ("state", "pages", "launched_at", "closed_at")
+    inlines = (ArmInline,)
+    actions = ("launch_chosen", "close_chosen", "copy_chosen")
+    fieldsets = (
+        (None, {"fields": ("title", "slug", "state", "pages")}),
+        ("What is compared", {"fields": ("problem_set", "problem_limit", "seed")}),
+        ("What raters see", {"fields": ("question", "consent_text", "rater_limit", "judgements_wanted")}),
+        ("When", {"fields": ("launched_at", "closed_at")}),
+    )
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Study | None = None) -> dict[str, Any]:
+        return {} if obj else dict(self.prepopulated_fields)
+
+    def has_change_permission(self, request: HttpRequest, obj: Study | None = None) -> bool:
+        return super().has_change_permission(request, obj) and not frozen(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Study | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not frozen(obj)
+
+    @admin.display(description="state")
+    def state(self, study: Study) -> str:
+        if study.running:
+            return "running"
+        return "closed" if study.launched_at else "draft"
+
+    @admin.display(description="pages")
+    def pages(self, study: Study) -> SafeString | str:
+        if not study.launched_at:
+            return "after the launch"
+        return format_html(
+            '<a href="{}">Results</a> · <a href="{}">Link for raters</a>',
+            reverse("studies:results", args=[study.slug]),
+            reverse("studies:consent", args=[study.token]),
+        )
+
+    @admin.action(description="Launch", permissions=["change"])
+    def launch_chosen(self, request: HttpRequest, chosen: QuerySet[Study]) -> None:
+        for study in chosen:
+            try:
+                launch.launch(study)
+            except launch.NotLaunchable as reason:
+                self.message_user(request, str(reason), messages.ERROR)
+            else:
+                self.message_user(request, f"{study} is running; its explanations are being made.", messages.SUCCESS)
+
+    @admin.action(description="Close: no new raters, no new comparisons", permissions=["change"])
+    def close_chosen(self, request: HttpRequest, chosen: QuerySet[Study]) -> None:
+        for study in chosen:
+            if study.running:
+                launch.close(study)
+                self.message_user(request, f"{study} is closed.", messages.SUCCESS)
+            else:
+                self.message_user(request, f"{study} is not running, so it was left as it is.", messages.WARNING)
+
+    @admin.action(description="Copy as a new draft", permissions=["add"])
+    def copy_chosen(self, request: HttpRequest, chosen: QuerySet[Study]) -> None:
+        for study in chosen:
+            draft = launch.copy(study, free_slug(study.slug))
+            link = reverse("admin:studies_study_change", args=[draft.pk])
+            message = format_html('Copied as the draft <a href="{}">{}</a>.', link, draft.slug)
+            self.message_user(request, message, messages.SUCCESS)
+
+
+def free_slug(slug: str) -> str:
+    """The slug with the first number that no study has: demo, demo-2, demo-3."""
+    taken = set(Study.objects.filter(slug__startswith=slug[:55]).values_list("slug", flat=True))
+    return next(name for number in range(2, len(taken) + 3) if (name := f"{slug[:55]}-{number}") not in taken)
+
+
+@admin.register(Judgement)
+class JudgementAdmin(Unchangeable):
+    """Append-only: a changed answer is a row of its own, and nobody edits what a rater said."""
+
+    list_display = ("pk", "study", "choice", "revision", "assignment", "seconds", "judged_at")
+    list_filter = ("choice", "assignment__comparison__study")
+    list_select_related = ("assignment__comparison__study",)
+    search_fields = ("reason",)
+
+    @admin.display(description="study")
+    def study(self, judgement: Judgement) -> Study:
+        return judgement.assignment.comparison.study
