@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from studies import assignment, judging
+from studies.models import Judgement, Study
+
+
+@pytest.fixture
+def given(study: Study) -> assignment.Assignment:
+    row = assignment.next_for(assignment.enrol(study))
+    assert row is not None
+    return row
+
+
+def test_an_answer_is_stored_with_its_reason(given: assignment.Assignment) -> None:
+    judging.record(given, "second", reason="clearer", seconds=12.5)
+    stored = Judgement.objects.get()
+    assert (stored.choice, stored.reason, stored.seconds, stored.revision) == ("second", "clearer", 12.5, 1)
+
+
+def test_the_same_form_twice_is_refused(given: assignment.Assignment) -> None:
+    judging.record(given, "first")
+    with pytest.raises(judging.AlreadyJudged):
+        judging.record(given, "second")
+    assert Judgement.objects.get().choice == "first"
+
+
+def test_a_form_from_before_an_undo_is_refused(given: assignment.Assignment) -> None:
+    judging.record(given, "first")
+    judging.undo_last(given.rater)
+    with pytest.raises(judging.AlreadyJudged):
+        judging.record(given, "second", revision=1)
+    judging.record(given, "second", revision=judging.next_revision(given))
+    assert Judgement.objects.current().get().choice == "second"
+
+
+def test_undo_adds_a_row_and_hands_the_comparison_out_again(given: assignment.Assignment) -> None:
+    judging.record(given, "first")
+    after = assignment.next_for(given.rater)
+    assert judging.undo_last(given.rater) == given
+    assert assignment.next_for(given.rater) == given
+    assert list(Judgement.objects.values_list("revision", "choice")) == [(1, "first"), (2, "undone")]
+    assert not Judgement.objects.current().exists()
+    judging.record(given, "tie", revision=3)
+    assert assignment.next_for(given.rater) == after
+
+
+def test_undo_without_an_answer_does_nothing(given: assignment.Assignment) -> None:
+    assert judging.undo_last(given.rater) is None
+    assert not Judgement.objects.exists()

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from inference.models import Explainer, Explanation, HeadVersion, Trace
+from studies import launch
+from studies.models import Arm, Study
+from studies.tests import cast
+
+
+@pytest.fixture
+def draft(db: None) -> Study:
+    study = Study.objects.create(slug="draft", title="Draft", problem_set=cast.make_problem_set(8))
+    for method in ("inverse", "chain", "self_explain"):
+        cast.make_arm(study, method)
+    return study
+
+
+def test_launch_asks_for_explanations_and_lays_out_comparisons(draft: Study) -> None:
+    launch.launch(draft)
+    assert Trace.objects.count() == 8
+    assert Explanation.objects.pending().count() == 24
+    assert draft.comparisons.count() == 24
+    assert {c.wanted for c in draft.comparisons.all()} == {draft.judgements_wanted}
+    assert all(c.first.trace_id == c.second.trace_id for c in draft.comparisons.select_related("first", "second"))
+
+
+def test_only_inverse_explanations_name_a_head(draft: Study) -> None:
+    launch.launch(draft)
+    heads = {e.explainer.method: e.head_version for e in Explanation.objects.select_related("explainer")}
+    assert heads == {"inverse": HeadVersion.objects.current(), "chain": None, "self_explain": None}
+
+
+def test_the_problem_limit_spreads_over_the_kinds(draft: Study) -> None:
+    draft.problem_limit = 4
+    draft.save()
+    launch.launch(draft)
+    assert {c.problem.kind for c in draft.comparisons.all()} == {"maths", "logic", "commonsense", "ethics"}
+
+
+def test_a_study_is_launched_once(draft: Study) -> None:
+    launch.launch(draft)
+    with pytest.raises(launch.NotLaunchable, match="was launched on"):
+        launch.launch(draft)
+    assert draft.comparisons.count() == 24
+
+
+def test_one_arm_is_not_enough(draft: Study) -> None:
+    Arm.objects.filter(study=draft).exclude(name="inverse").delete()
+    with pytest.raises(launch.NotLaunchable, match="has 1 arm"):
+        launch.launch(draft)
+
+
+def test_arms_must_explain_the_same_answer(draft: Study) -> None:
+    Explainer.objects.filter(method="chain").update(seed=7)
+    with pytest.raises(launch.NotLaunchable, match="same answer"):
+        launch.launch(draft)
+    assert not Explanation.objects.exists()
+
+
+def test_a_copy_reuses_what_does_not_depend_on_the_head(draft: Study) -> None:
+    launch.launch(draft)
+    HeadVersion.objects.update(in_use=False)
+    HeadVersion.objects.create(number=1, sha256="0" * 64, in_use=True)
+    again = launch.copy(draft, "draft-2")
+    launch.launch(again)
+    assert Trace.objects.count() == 8
+    assert Explanation.objects.filter(explainer__method="chain").count() == 8
+    assert Explanation.objects.filter(head_version__number=1).count() == 8
+
+
+def test_retry_asks_again_for_what_failed(make_study: object) -> None:
+    study = cast.make_study(problems=2, ready=False)
+    Explanation.objects.update(failed_at=study.launched_at, error="an empty chain")
+    assert launch.retry_failed(study) == 4
+    assert Explanation.objects.pending().count() == 4
+    assert launch.retry_failed(study) == 0
