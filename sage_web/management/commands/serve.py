@@ -8,6 +8,7 @@ import socket
 import sys
 from argparse import ArgumentParser
 from contextlib import ExitStack
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -75,13 +76,13 @@ class Command(BaseCommand):
     # -- embedded: one process for everything -----------------------------------------------------------------------
 
     def serve_everything(self, bound: socket.socket) -> None:
-        self.prepare()
+        links = self.prepare(address(bound))
         worker, sweeper = Worker(), Sweeper()
 
         def start() -> None:
             worker.start()
             sweeper.start()
-            self.say(f"Ready: {address(bound)} (Ctrl-C stops)")
+            self.say(f"\n{links}\nReady: {address(bound)} (Ctrl-C stops)")
 
         def stop() -> None:
             self.say("Stopping: the work in progress is handed back.")
@@ -94,12 +95,15 @@ class Command(BaseCommand):
 
         self.run(Server(start, stop), bound)
 
-    def prepare(self) -> None:
+    def prepare(self, url: str) -> str:
+        """Everything that may take a while. Returns the lines that tell people where to go."""
         self.say("Preparing the database ...")
         call_command("migrate", interactive=False, verbosity=0)
         collect_if_needed(self.say)
         self.prepare_model()
-        call_command("setup_demo", stdout=self.stdout)
+        told = StringIO()
+        call_command("setup_demo", url=url, stdout=told)
+        return told.getvalue()
 
     def prepare_model(self) -> None:
         self.say("Loading PyTorch ...")
