@@ -146,7 +146,6 @@ class Trace(models.Model):
     seed = models.PositiveIntegerField(default=0)
     max_new_tokens = models.PositiveIntegerField()
 
-    rung_at = models.DateTimeField(null=True, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     worker = models.CharField(max_length=64, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)

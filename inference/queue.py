@@ -11,11 +11,10 @@ import logging
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import partial
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -26,8 +25,9 @@ from inference.querysets import TraceQuerySet
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)  # renewed every few seconds of work; a dead worker's trace is free after this
-RING_AGAIN = timedelta(seconds=30)
 ATTEMPTS = 3  # claims of one trace that never finished, after which its explanations fail
+BELL_EXPIRES = 60  # seconds; the sweeper has long rung anew, so busy workers do not collect old bells
+MOST_BELLS = 16
 
 
 class LostLeaseError(Exception):
@@ -54,20 +54,20 @@ def ask(problem: Problem, explainer: Explainer) -> Explanation:
     return explanation
 
 
-def ring_on_commit(trace_ids: Iterable[int]) -> None:
-    for trace_id in sorted(set(trace_ids)):
-        transaction.on_commit(partial(ring, trace_id), robust=True)
+def ring_on_commit(bells: int = 1) -> None:
+    """Ring once the rows are there for others to see; `bells` is how many workers could start at once."""
+    for _ in range(min(bells, MOST_BELLS)):
+        transaction.on_commit(ring, robust=True)
 
 
-def ring(trace_id: int, at: datetime | None = None) -> None:
-    """Tell the workers about a trace. A broker that is down costs nothing: the sweeper rings again."""
-    from inference.tasks import make
+def ring() -> None:
+    """Tell a worker that there is work. A bell that is lost or late costs nothing: the sweeper rings again."""
+    from inference.tasks import work
 
-    Trace.objects.filter(pk=trace_id).update(rung_at=at or timezone.now())
     try:
-        make.apply_async((trace_id,), retry=False)
+        work.apply_async(retry=False, expires=BELL_EXPIRES)
     except (OperationalError, OSError) as error:
-        log.warning("the broker did not take trace %s, the sweeper will ring again: %s", trace_id, error)
+        log.warning("the broker takes no messages now, the sweeper will ring again: %s", error)
 
 
 def retry(explanations: Iterable[Explanation]) -> int:
@@ -76,24 +76,28 @@ def retry(explanations: Iterable[Explanation]) -> int:
     with transaction.atomic():
         Explanation.objects.filter(pk__in=[row.pk for row in rows]).update(failed_at=None, error="")
         Trace.objects.filter(explanations__in=rows).distinct().update(attempts=0, lease_until=None)
-        ring_on_commit(row.trace_id for row in rows)
+        ring_on_commit(bells=len(rows))
     return len(rows)
 
 
 # -- working -------------------------------------------------------------------------------------------------------
 
 
-def claim(trace_id: int, at: datetime | None = None) -> Trace | None:
-    """The trace, held under a fresh token, or None when it has no work or another worker holds it."""
+def waiting(at: datetime | None = None) -> TraceQuerySet:
+    """Traces that a worker could take now, in the order in which they were asked for."""
+    at = at or timezone.now()
+    return Trace.objects.filter(attempts__lt=ATTEMPTS).with_work().free(at).order_by("pk")
+
+
+def claim(trace: Trace, at: datetime | None = None) -> bool:
+    """Hold `trace` under a fresh token; False when another worker was quicker or nothing is left to do."""
     at = at or timezone.now()
     token = uuid.uuid4().hex
-    won = (
-        Trace.objects.filter(pk=trace_id, attempts__lt=ATTEMPTS)
-        .free(at)
-        .with_work()
-        .update(worker=token, lease_until=at + LEASE, attempts=F("attempts") + 1, stage="starting")
-    )
-    return Trace.objects.select_related("problem").get(pk=trace_id) if won else None
+    lease = {"worker": token, "lease_until": at + LEASE, "attempts": F("attempts") + 1, "stage": "starting"}
+    if not waiting(at).filter(pk=trace.pk).order_by().update(**lease):
+        return False
+    trace.refresh_from_db()
+    return True
 
 
 def renew(trace: Trace, stage: str, at: datetime | None = None) -> None:
@@ -129,31 +133,30 @@ def store_explanation(trace: Trace, explanation: Explanation) -> None:
 def release(trace: Trace, finished: bool) -> None:
     """Give the trace back. An interrupted one does not count as an attempt: it was not the trace's fault."""
     attempts = 0 if finished else F("attempts") - 1
-    held(trace).update(worker="", lease_until=None, stage="", attempts=attempts, rung_at=None)
+    held(trace).update(worker="", lease_until=None, stage="", attempts=attempts)
     announce()
 
 
 # -- sweeping ------------------------------------------------------------------------------------------------------
 
 
-def sweep(at: datetime | None = None) -> int:
-    """Ring for work that nobody holds and nobody was told of lately; fail what was tried too often. Returns rings."""
+def sweep(at: datetime | None = None) -> bool:
+    """Fail what was tried too often, and ring when work waits that nobody holds; returns whether it rang."""
     at = at or timezone.now()
     give_up(at)
-    quiet = Q(rung_at__isnull=True) | Q(rung_at__lt=at - RING_AGAIN)
-    waiting = Trace.objects.with_work().free(at).filter(quiet).values_list("pk", flat=True)[:1000]
-    for trace_id in waiting:
-        ring(trace_id, at)
-    return len(waiting)
+    rings = waiting(at).exists()
+    if rings:
+        ring()
+    return rings
 
 
 def take_back() -> int:
-    """Free every trace with work, and let the next sweep ring for it. Returns how many.
+    """Free every trace with work. Returns how many.
 
     Only for a process that alone works on this database, at its start: whoever held a trace is gone, and so are the
     messages of a broker in memory.
     """
-    return Trace.objects.with_work().update(worker="", lease_until=None, rung_at=None, stage="")
+    return Trace.objects.with_work().update(worker="", lease_until=None, stage="")
 
 
 def give_up(at: datetime) -> None:

@@ -1,11 +1,11 @@
-"""Celery's side of the queue. A task carries only an id: everything else is read from the rows."""
+"""Celery's side of the queue. A message is only a bell: which trace to work on is read from the rows."""
 
 from celery import shared_task
 
 
-@shared_task(name="inference.make", queue="inference")
-def make(trace_id: int) -> None:
-    """Make what trace `trace_id` still lacks. Safe to run twice, at once or again: the claim refuses the second."""
+@shared_task(name="inference.work")
+def work() -> None:
+    """Make what one waiting trace still lacks. Safe to run at any time, twice and at once: a claim decides."""
     from inference import worker
 
-    worker.work_on(trace_id)
+    worker.work_on_next()

@@ -63,23 +63,24 @@ def feature_cache(model: core.LanguageModel) -> FeatureCache:
 # -- one trace -----------------------------------------------------------------------------------------------------
 
 
-def work_on(trace_id: int) -> None:
-    """Claim a trace and make what it lacks. What cannot be made fails with its reason; the rest goes on.
+def work_on_next() -> None:
+    """Claim the next waiting trace and make what it lacks. What cannot be made fails with its reason.
 
-    An error that nobody foresaw is left to Celery's log: the lease runs out and the sweeper tries again, ATTEMPTS
+    An error that nobody foresaw is left to Celery's log: the lease runs out and another bell tries again, ATTEMPTS
     times in all.
     """
-    wanted = models.Trace.objects.filter(pk=trace_id).values_list("model", "revision").first()
-    if wanted is None or stop.is_set():
+    first = queue.waiting().first()
+    if first is None or stop.is_set():
         return
     try:
-        model = language_model(*wanted)  # before the claim: loading may take longer than a lease
+        model = language_model(first.model, first.revision)  # before the claim: loading may outlast a lease
     except (OSError, ValueError) as error:
-        fail_all(trace_id, f"The model {wanted[0]!r} could not be loaded: {error}")
+        fail_all(first, f"The model {first.model!r} could not be loaded: {error}")
         return
-    row = queue.claim(trace_id)
-    if row is not None:
-        _make(row, model)
+    for row in queue.waiting().filter(model=first.model, revision=first.revision)[: queue.MOST_BELLS]:
+        if queue.claim(row):
+            _make(row, model)
+            return
 
 
 def _make(row: models.Trace, model: core.LanguageModel) -> None:
@@ -211,9 +212,8 @@ def fail(row: models.Trace, explanation: models.Explanation, reason: str) -> Non
     queue.store_explanation(row, explanation)
 
 
-def fail_all(trace_id: int, reason: str) -> None:
-    row = queue.claim(trace_id)
-    if row is not None:
+def fail_all(row: models.Trace, reason: str) -> None:
+    if queue.claim(row):
         for explanation in row.explanations.pending():
             fail(row, explanation, reason)
         queue.release(row, finished=True)

@@ -41,8 +41,7 @@ def launch(study: Study, at: datetime | None = None) -> None:
         study.save(update_fields=("launched_at",))
         asked = [[queue.ask(problem, arm.explainer) for arm in arms] for problem in problems]
         Comparison.objects.bulk_create(comparisons(study, arms, problems, asked))
-        pending = [row.trace_id for of_problem in asked for row in of_problem if not row.made_at]
-        queue.ring_on_commit(pending)
+        queue.ring_on_commit(bells=len(problems))
 
 
 def problems_of(study: Study) -> list[Problem]:

@@ -89,7 +89,6 @@ class Migration(migrations.Migration):
                 ('revision', models.CharField(blank=True, max_length=100)),
                 ('seed', models.PositiveIntegerField(default=0)),
                 ('max_new_tokens', models.PositiveIntegerField()),
-                ('rung_at', models.DateTimeField(editable=False, null=True)),
                 ('attempts', models.PositiveSmallIntegerField(default=0, editable=False)),
                 ('worker', models.CharField(blank=True, editable=False, max_length=64)),
                 ('lease_until', models.DateTimeField(editable=False, null=True)),

@@ -16,7 +16,7 @@ OUTCOMES = {"first": FIRST, "second": SECOND, "tie": TIE, "both_bad": TIE}
 
 @dataclass(frozen=True)
 class Pairs:
-    """N judgements: features `first`, `second` [N, F] float32, `outcomes` [N] (see davidson), `problems` [N]; int64."""
+    """N judgements: features `first` and `second` [N, F]; `outcomes` [N] as in davidson; `problems` [N] numbers."""
 
     first: Tensor
     second: Tensor
