@@ -172,6 +172,7 @@ def test_the_starter_set_has_ten_problems_of_each_kind():
     assert all((problem.gold is None) == (problem.kind == "ethics") for problem in problems)
     positions = Counter(problem.gold for problem in problems if problem.gold is not None)
     assert min(positions[index] for index in range(4)) >= 6  # no position gives the answer away
+    assert all(len({p.kind for p in problems[at : at + 4]}) == 4 for at in range(0, 40, 4))  # the first N are mixed
 
 
 def test_the_gold_answers_of_the_starter_maths_are_right():
