@@ -37,7 +37,8 @@ def consent(request: HttpRequest, token: str) -> HttpResponse:
     study = access.study_by_token(token)
     rater = access.rater_of(request, study)
     if request.method != "POST" or not study.running:
-        return render(request, "rater/consent.html", {"study": study, "rater": rater})
+        limit = min(study.rater_limit, study.comparisons.count())
+        return render(request, "rater/consent.html", {"study": study, "rater": rater, "limit": limit})
     response = redirect("studies:compare", token)
     if rater is None:
         access.remember(response, assignment.enrol(study))

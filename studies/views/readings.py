@@ -16,14 +16,18 @@ BANDS = (
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+
+
+def number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def of_pair(pair: PairResult) -> str:
     score = f"{percent(pair.score)} for {pair.first}"
     if pair.low is None or pair.high is None:
         return f"Too early to say about {pair.first} and {pair.second} ({score}; two raters and two problems needed)."
-    interval = f"{score}, 95 % interval {percent(pair.low)} to {percent(pair.high)}"
+    interval = f"{score}, 95\N{NO-BREAK SPACE}% interval {percent(pair.low)} to {percent(pair.high)}"
     if pair.low > 0.5:
         return f"Raters prefer {pair.first} to {pair.second} ({interval})."
     if pair.high < 0.5:
@@ -38,8 +42,8 @@ def of_agreement(results: StudyResults) -> str:
     interval = ""
     if results.agreement_interval is not None:
         low, high = results.agreement_interval
-        interval = f", 95 % interval {low:.2f} to {high:.2f}"
-    alpha = f"Krippendorff’s alpha {results.agreement:.2f}{interval}; 1 is perfect agreement, 0 is chance"
+        interval = f", 95\N{NO-BREAK SPACE}% interval {number(low)} to {number(high)}"
+    alpha = f"Krippendorff’s alpha {number(results.agreement)}{interval}; 1 is perfect agreement, 0 is chance"
     return f"{words.capitalize()} ({alpha})."
 
 
