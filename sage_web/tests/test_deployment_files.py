@@ -41,6 +41,16 @@ def test_compose_runs_commands_that_exist():
     assert all(command[1] == "manage.py" and command[2] in get_commands() for command in commands)
 
 
+def test_the_deployment_page_names_commands_and_services_that_exist():
+    page = (settings.BASE_DIR / "docs" / "deploy.md").read_text()
+    commands = set(re.findall(r"manage\.py (\w+)", page))
+    named = set(re.findall(r"docker compose (?:exec|run|logs|stop)(?: -\S+| \"\S+)* ([\w-]+)", page))
+    assert "import_problems" in commands
+    assert commands <= set(get_commands())
+    assert "worker-cpu" in named
+    assert named <= set(SERVICES)
+
+
 def test_compose_and_the_images_start_the_same_commands():
     defaults = re.findall(r'^CMD \["python", "manage.py", "(\w+)"\]', DOCKERFILE, flags=re.MULTILINE)
     assert defaults == [SERVICES["web"]["command"][2], SERVICES["worker-cpu"]["command"][2]]
