@@ -65,6 +65,10 @@ class Reading:
     problems: list[ParsedProblem] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
+    @property
+    def count(self) -> str:
+        return f"{len(self.faults)} bad line{'' if len(self.faults) == 1 else 's'}"
+
     def report(self) -> str:
         """The first 20 faults, one a line, and how many more there are."""
         shown = [f"  {fault}" for fault in self.faults[:MAX_FAULTS_SHOWN]]
@@ -88,10 +92,7 @@ def read_problems(path: Path, format: str) -> list[ParsedProblem]:
     """Every problem of the file, or ProblemFileError with all that is wrong: one bad line refuses the file."""
     reading = scan(path, format)
     if reading.faults:
-        count = f"{len(reading.faults)} bad line{'s' if len(reading.faults) > 1 else ''}"
-        raise ProblemFileError(
-            f"{path}: {count} for the format {format}. Correct them and try again.\n{reading.report()}"
-        )
+        raise ProblemFileError(f"{path}: {reading.count} for the format {format}.\n{reading.report()}")
     return reading.problems
 
 
@@ -259,7 +260,7 @@ def checked_options(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise RefusedError("options", value, allowed)
     if not 2 <= len(value) <= MAX_OPTIONS:
-        raise RefusedError("options", Given(f"{len(value)} options"), allowed)
+        raise RefusedError("options", Given(f"{len(value)} of them"), allowed)
     options = tuple(checked_text(option, "options", MAX_OPTION) for option in value)
     twice = [option for index, option in enumerate(options) if option in options[:index]]
     if twice:

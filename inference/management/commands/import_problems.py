@@ -46,9 +46,10 @@ class Command(BaseCommand):
                 return problem_files.read_problems(path, format)
             reading = problem_files.scan(path, format)
         except problem_files.ProblemFileError as error:
-            raise CommandError(f"{error}\nNothing was imported.") from error
+            hint = "" if skip_bad_lines else " Correct the file, or leave bad lines out with --skip-bad-lines."
+            raise CommandError(f"{error}\nNothing was imported.{hint}") from error
         if not reading.problems:
             raise CommandError(f"{path}: no good line. Nothing was imported.\n{reading.report()}")
         if reading.faults:
-            self.stderr.write(f"Left out {len(reading.faults)} bad lines:\n{reading.report()}")
+            self.stderr.write(f"Left out {reading.count}:\n{reading.report()}")
         return reading.problems
