@@ -42,14 +42,14 @@ class Command(BaseCommand):
 
     def read(self, path: Path, format: str, skip_bad_lines: bool) -> list[problem_files.ParsedProblem]:
         try:
-            if not skip_bad_lines:
-                return problem_files.read_problems(path, format)
             reading = problem_files.scan(path, format)
         except problem_files.ProblemFileError as error:
-            hint = "" if skip_bad_lines else " Correct the file, or leave bad lines out with --skip-bad-lines."
-            raise CommandError(f"{error}\nNothing was imported.{hint}") from error
-        if not reading.problems:
-            raise CommandError(f"{path}: no good line. Nothing was imported.\n{reading.report()}")
+            raise CommandError(f"{error}\nNothing was imported.") from error
+        if reading.faults and not (skip_bad_lines and reading.problems):
+            raise CommandError(
+                f"{path}: {reading.count} for the format {format}.\n{reading.report()}\nNothing was imported. "
+                f"Correct the file, or import the {len(reading.problems)} good lines with --skip-bad-lines."
+            )
         if reading.faults:
             self.stderr.write(f"Left out {reading.count}:\n{reading.report()}")
         return reading.problems
