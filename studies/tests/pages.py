@@ -1,0 +1,44 @@
+"""What a rater does in a browser, by Django's test client."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+
+from studies.models import Study
+
+
+def consent(study: Study) -> Client:
+    """A browser of somebody who has agreed to take part."""
+    client = Client()
+    response = client.post(reverse("studies:consent", args=[study.token]))
+    assert response.status_code == 302
+    return client
+
+
+def compare(client: Client, study: Study) -> Any:
+    return client.get(reverse("studies:compare", args=[study.token]), follow=True)
+
+
+def form_of(page: HttpResponse) -> tuple[str, dict[str, str]]:
+    """The address and the hidden fields of the answer form, as the page has them."""
+    html = page.content.decode()
+    form = re.search(r'<form id="answer".*?</form>', html, re.DOTALL)
+    assert form, "the page has no answer form"
+    address = re.search(r'action="([^"]+)"', form[0])
+    assert address
+    return address[1], dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[0]))
+
+
+def answer(client: Client, page: HttpResponse, choice: str, **fields: str) -> Any:
+    """Send the page's own form with one of its buttons pressed; the page that comes next."""
+    address, hidden = form_of(page)
+    return client.post(address, hidden | {"choice": choice} | fields, follow=True)
+
+
+def undo(client: Client, study: Study) -> Any:
+    return client.post(reverse("studies:undo", args=[study.token]), follow=True)
