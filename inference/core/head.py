@@ -49,6 +49,9 @@ class HeadConfig:
 class Scorer(nn.Module):
     """score(x) = weight · (x - mean) / scale, without a bias: only differences of scores mean anything."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))
@@ -78,7 +81,7 @@ class Head(nn.Module):
         return f"head v{self.number}"
 
     def save(self, folder: Path) -> str:
-        """Write the head into `folder` under its content hash; return the SHA-256. Atomic: a reader never sees half."""
+        """Write the head into `folder` under its content hash, atomically; return the SHA-256."""
         metadata = {"config": json.dumps(asdict(self.config), sort_keys=True)}
         data = save(dict(self.state_dict()), metadata)
         digest = hashlib.sha256(data).hexdigest()
@@ -97,20 +100,14 @@ class Head(nn.Module):
         """
         path = folder / f"{sha256}.safetensors"
         if not path.exists():
-            raise HeadMismatchError(
-                f"head v{number} has no file {path}; copy it there from where it was trained."
-            )
+            raise HeadMismatchError(f"head v{number} has no file {path}; copy it there from where it was trained.")
         if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-            raise HeadMismatchError(
-                f"{path} is not the file that was saved: its SHA-256 does not match its name."
-            )
+            raise HeadMismatchError(f"{path} is not the file that was saved: its SHA-256 does not match its name.")
         with safe_open(path, "pt") as file:
             config = HeadConfig(**json.loads(file.metadata()["config"]))
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
         if config != expected:
-            raise HeadMismatchError(
-                f"head v{number} was fitted for {config}, but the worker runs {expected}."
-            )
+            raise HeadMismatchError(f"head v{number} was fitted for {config}, but the worker runs {expected}.")
         head = cls(config, number)
         head.load_state_dict(state)
         return head.eval()

@@ -123,9 +123,7 @@ class StepTest:
     different: int  # how many replaced the step by something else
     kept_answers: dict[str, int]  # answers where the step was kept or similar, the trace itself included
     different_answers: dict[str, int]
-    effect: (
-        float | None
-    )  # KL(p(y|different) || p(y|kept)), nats, Laplace-smoothed; None when nothing differed
+    effect: float | None  # KL(p(y|different) || p(y|kept)), nats, Laplace-smoothed; None when nothing differed
     effect_interval: tuple[float, float] | None  # bootstrap 95 %, chance level subtracted
     p_value: float | None  # permutation test of the same effect
     confirmed: bool

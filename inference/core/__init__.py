@@ -1,0 +1,106 @@
+"""Inverse reasoning on any causal language model of the Transformers library. Knows no Django.
+
+    from pathlib import Path
+    from inference.core import (
+        Head, LanguageModel, Problem, ReasonSettings, explain_inverse, head_config, reason, resolve
+    )
+
+    model = LanguageModel.load(resolve("smollm2-135m-instruct", Path("var"), print))
+    trace = reason(model, Problem("What is 3 + 4?", ("6", "7", "8")), ReasonSettings())
+    print(explain_inverse(model, trace, Head(head_config(model))).text)
+
+Torch is loaded when one of the names that need it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from inference.core.records import (
+    Alternative,
+    Answer,
+    Candidate,
+    EvidenceRecord,
+    Problem,
+    Progress,
+    ReasoningError,
+    ReasonSettings,
+    Step,
+    StepSignals,
+    StepTest,
+    Token,
+    Trace,
+)
+
+if TYPE_CHECKING:
+    from inference.core.causal import test_step
+    from inference.core.explain import candidates
+    from inference.core.features import explanation_features, head_config
+    from inference.core.head import Head, HeadConfig, HeadMismatchError
+    from inference.core.inverse import InverseExplanation, InverseSettings, explain_inverse
+    from inference.core.inversion import Inversion, invert
+    from inference.core.language_model import LanguageModel
+    from inference.core.reasoning import reason
+    from inference.core.self_explanation import self_explain
+    from inference.core.weights import WeightsError, resolve
+
+HOMES = {
+    "Head": "head",
+    "HeadConfig": "head",
+    "HeadMismatchError": "head",
+    "Inversion": "inversion",
+    "InverseExplanation": "inverse",
+    "InverseSettings": "inverse",
+    "LanguageModel": "language_model",
+    "WeightsError": "weights",
+    "candidates": "explain",
+    "explain_inverse": "inverse",
+    "explanation_features": "features",
+    "head_config": "features",
+    "invert": "inversion",
+    "reason": "reasoning",
+    "resolve": "weights",
+    "self_explain": "self_explanation",
+    "test_step": "causal",
+}
+"""Which module each name comes from that is loaded only when used. No module is called like a public name:
+importing it would put the module in the name's place."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"inference.core has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"inference.core.{HOMES[name]}"), name)
+
+
+__all__ = [
+    "Alternative",
+    "Answer",
+    "Candidate",
+    "EvidenceRecord",
+    "Head",
+    "HeadConfig",
+    "HeadMismatchError",
+    "InverseExplanation",
+    "InverseSettings",
+    "Inversion",
+    "LanguageModel",
+    "Problem",
+    "Progress",
+    "ReasonSettings",
+    "ReasoningError",
+    "Step",
+    "StepSignals",
+    "StepTest",
+    "Token",
+    "Trace",
+    "WeightsError",
+    "candidates",
+    "explain_inverse",
+    "explanation_features",
+    "head_config",
+    "invert",
+    "reason",
+    "resolve",
+    "self_explain",
+    "test_step",
+]

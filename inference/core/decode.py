@@ -1,0 +1,144 @@
+"""Write continuations token by token: several rows from one prefix, each with its own random numbers.
+
+Own loop rather than Transformers' `generate`, because here a row's text depends only on the prefix, its seed and its
+number (the global random state is neither read nor changed), each token keeps its log-probability and entropy without
+keeping [T, V] scores, and finished rows leave the batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+NUCLEUS = 512  # tokens looked at first; the whole vocabulary is sorted only where they hold less than top_p
+TICK = 4  # tokens between two calls of `tick`
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """`temperature` 0 is greedy. `seed` matters only above 0."""
+
+    max_new_tokens: int = 160
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PrefixCache:
+    """Keys and values of the tokens `ids`, to be branched from and never written to."""
+
+    ids: tuple[int, ...]
+    cache: DynamicCache
+
+    def branch(self, ids: Sequence[int]) -> DynamicCache | None:
+        """A copy that holds what `ids` shares with this prefix, without the last of `ids`, which must be fed.
+
+        None where nothing can be shared, as with sliding-window layers, which forget.
+        """
+        shared = 0
+        for mine, wanted in zip(self.ids, ids[:-1], strict=False):
+            if mine != wanted:
+                break
+            shared += 1
+        if not shared or any(type(layer) is not DynamicLayer for layer in self.cache.layers):
+            return None
+        branch = copy.deepcopy(self.cache)
+        if shared < len(self.ids):
+            branch.crop(shared - len(self.ids))  # negative: how many tokens to remove
+        return branch
+
+
+@dataclass
+class Row:
+    """One continuation being written. Logprobs and entropies in nats, at temperature 1."""
+
+    random: np.random.Generator
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+
+
+@torch.no_grad()
+def decode(
+    module: Any,
+    ids: Sequence[int],
+    *,
+    rows: int,
+    sampling: Sampling,
+    finished: Callable[[Sequence[int]], bool],
+    prefix: PrefixCache | None = None,
+    tick: Callable[[float], None] = lambda share: None,
+) -> list[Row]:
+    """Continue `ids` in `rows` rows until `finished(new ids)` or `max_new_tokens`.
+
+    The token that finishes a row is kept. `tick` gets the share of the longest possible row that is written.
+    """
+    made = [Row(np.random.default_rng([sampling.seed, row])) for row in range(rows)]
+    logits, cache = first_logits(module, ids, prefix)
+    if rows > 1:
+        cache.batch_repeat_interleave(rows)
+        logits = logits.expand(rows, -1)
+    writing = list(made)
+    for length in range(1, sampling.max_new_tokens + 1):
+        choose(logits, writing, sampling)
+        going = [index for index, row in enumerate(writing) if not finished(row.ids)]
+        if not going or length == sampling.max_new_tokens:
+            break
+        if length % TICK == 0:
+            tick(length / sampling.max_new_tokens)
+        if len(going) < len(writing):
+            cache.batch_select_indices(torch.tensor(going, device=module.device))
+            writing = [writing[index] for index in going]
+        last = torch.tensor([[row.ids[-1]] for row in writing], device=module.device)
+        logits = module(input_ids=last, past_key_values=cache, use_cache=True).logits[:, -1]
+    return made
+
+
+def first_logits(module: Any, ids: Sequence[int], prefix: PrefixCache | None) -> tuple[Tensor, DynamicCache]:
+    """Next-token logits [1, V] after `ids`, and the cache that holds all of `ids`."""
+    cache = prefix.branch(ids) if prefix else None
+    known = cache.get_seq_length() if cache is not None else 0
+    rest = torch.tensor([list(ids[known:])], device=module.device)
+    cache = DynamicCache(config=module.config) if cache is None else cache
+    output = module(input_ids=rest, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return output.logits[:, -1], cache
+
+
+def choose(logits: Tensor, writing: list[Row], sampling: Sampling) -> None:
+    """Append one token to each row. logits [R, V]."""
+    logprobs = logits.float().log_softmax(-1)
+    entropies = torch.special.entr(logprobs.exp()).sum(-1).tolist()
+    if sampling.temperature == 0:
+        chosen = logprobs.argmax(-1)
+    else:
+        draws = torch.tensor([row.random.random() for row in writing], device=logits.device)
+        chosen = nucleus_choice(logprobs / sampling.temperature, sampling.top_p, draws)
+    picked = logprobs.gather(1, chosen[:, None])[:, 0].tolist()
+    for row, token, logprob, entropy in zip(writing, chosen.tolist(), picked, entropies, strict=True):
+        row.ids.append(token)
+        row.logprobs.append(logprob)
+        row.entropies.append(entropy)
+
+
+def nucleus_choice(scores: Tensor, top_p: float, draws: Tensor) -> Tensor:
+    """Token ids [R] drawn from softmax(scores [R, V]) cut to its nucleus (Holtzman et al. 2020).
+
+    `draws` [R] are uniform in [0, 1). The nucleus is the smallest set of most likely tokens that holds `top_p`.
+    """
+    probabilities = scores.softmax(-1)
+    top, order = probabilities.topk(min(NUCLEUS, scores.shape[-1]))
+    if bool((top.sum(-1) < top_p).any()):
+        top, order = probabilities.sort(-1, descending=True)
+    before = top.cumsum(-1) - top
+    kept = top.where(before < top_p, torch.zeros_like(top))
+    total = kept.cumsum(-1)
+    place = torch.searchsorted(total, (draws * total[:, -1])[:, None], right=True)
+    return order.gather(1, place.clamp(max=order.shape[-1] - 1))[:, 0]

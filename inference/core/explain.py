@@ -1,0 +1,183 @@
+"""Write explanations from an evidence record, for readers who know nothing of language models.
+
+Every sentence is a template over numbers and quotations of the record, so none can claim what was not measured. What
+a test confirmed, what it did not, and what was never tested are worded differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from inference.core.records import Alternative, Candidate, EvidenceRecord, StepTest
+from inference.core.steps import content
+
+QUOTED = 160  # characters
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def candidates(record: EvidenceRecord, n: int = 3) -> tuple[Candidate, ...]:
+    """The first `n` of the styles brief, contrastive, detailed. Raises ValueError for n below 1."""
+    if n < 1:
+        raise ValueError(f"n is {n}; give at least 1")
+    return tuple(Candidate(" ".join(write(record)), style) for style, write in list(STYLES.items())[:n])
+
+
+def brief(record: EvidenceRecord) -> list[str]:
+    return [answered(record), verdict(record), *(outcome(test) for test in record.decision_points[:1])]
+
+
+def contrastive(record: EvidenceRecord) -> list[str]:
+    sentences = [f"Why {quote(record.answer)} and not something else?"]
+    for test in record.decision_points or record.tests[:1]:
+        sentences += [f"At step {test.step + 1} the model wrote {quoted_step(record, test.step)}.", *contrast(test)]
+    return [*sentences, verdict(record)]
+
+
+def detailed(record: EvidenceRecord) -> list[str]:
+    sentences = [answered(record), "It wrote these steps:"]
+    sentences += [f"({index + 1}) {quoted_step(record, index)}" for index in range(len(record.steps))]
+    sentences[-1] += "."
+    for test in record.tests:
+        sentences += [tested(record, test), *contrast(test), judged(test)]
+    return [*sentences, *untested(record), *attended(record), *closing(record)]
+
+
+STYLES: dict[str, Callable[[EvidenceRecord], list[str]]] = {
+    "brief": brief,
+    "contrastive": contrastive,
+    "detailed": detailed,
+}
+
+
+def answered(record: EvidenceRecord) -> str:
+    return f"The model answered {quote(record.answer)}."
+
+
+def verdict(record: EvidenceRecord) -> str:
+    """The finding in one sentence."""
+    points = record.decision_points
+    if points:
+        named = listed([f"step {test.step + 1} ({quoted_step(record, test.step)})" for test in points])
+        return f"Tests showed that {named} made a difference to the answer."
+    if not record.tests:
+        return "No decisive choice was found: none of its steps was tested."
+    steps = listed([f"step {test.step + 1}" for test in record.tests])
+    return (
+        f"No decisive choice was found: writing {steps} anew did not change the answers more than chance could."
+        if any(test.different for test in record.tests)
+        else f"No decisive choice was found: whenever {steps} was written anew, it said the same."
+    )
+
+
+def tested(record: EvidenceRecord, test: StepTest) -> str:
+    return (
+        f"Step {test.step + 1} ({quoted_step(record, test.step)}) was tested: "
+        f"the model wrote on from this point anew, {times(test.rollouts)}."
+    )
+
+
+def contrast(test: StepTest) -> list[str]:
+    """What else the model could have written at this step, and where that led."""
+    if not test.different:
+        return [f"In all {test.rollouts} new tries it wrote the same or nearly the same."]
+    sentences = [f"In {test.different} of {test.rollouts} new tries it wrote something else there."]
+    return sentences + [instead(test, other) for other in shown(test)]
+
+
+def shown(test: StepTest) -> tuple[Alternative, ...]:
+    """The most frequent alternative, and the most frequent one that ended elsewhere, if that is another."""
+    first = test.alternatives[:1]
+    kept = set(test.kept_answers)
+    elsewhere = [other for other in test.alternatives if set(other.answers) - kept]
+    return first + tuple(other for other in elsewhere[:1] if other not in first)
+
+
+def instead(test: StepTest, other: Alternative) -> str:
+    written = quote(shortened(content(other.example))) if content(other.example) else "nothing"
+    return f"In {other.count} of {test.rollouts} it wrote {written} instead, which {ended(other.answers)}."
+
+
+def outcome(test: StepTest) -> str:
+    """Where the answers went with and without the step, the trace itself counted among those that kept it."""
+    return (
+        f"Where it wrote something else there ({test.different} of {test.rollouts} new tries), "
+        f"it {ended(test.different_answers)}; where it kept to that step, counting the original, "
+        f"it {ended(test.kept_answers)}."
+    )
+
+
+def judged(test: StepTest) -> str:
+    if test.confirmed and test.p_value is not None:
+        return (
+            f"{outcome(test)} A difference this clear comes about by chance in {percent(test.p_value)} of cases, "
+            "so this step made a difference to the answer."
+        )
+    if test.different and test.p_value is not None:
+        return (
+            "This does not show that the step mattered: a difference as large comes about by chance "
+            f"in {percent(test.p_value)} of cases."
+        )
+    return "So nothing can be said about what another choice would have changed."
+
+
+def untested(record: EvidenceRecord) -> list[str]:
+    done = {test.step for test in record.tests}
+    rest = [f"{index + 1}" for index in range(len(record.steps)) if index not in done]
+    if not rest:
+        return []
+    return [f"Step {rest[0]} was not tested." if len(rest) == 1 else f"Steps {listed(rest)} were not tested."]
+
+
+def attended(record: EvidenceRecord) -> list[str]:
+    """Attention proposes, it shows nothing: the sentence says so."""
+    shares = [signal.inverse_flow for signal in record.signals]
+    if len(shares) < 2:
+        return []
+    top = max(range(len(shares)), key=shares.__getitem__)
+    return [
+        f"When it gave its answer, most of the model's attention led back to step {top + 1} "
+        f"({percent(shares[top])} of it); that alone does not show that this step mattered."
+        if shares[top] > 0.5
+        else f"When it gave its answer, more of the model's attention led back to step {top + 1} "
+        f"({percent(shares[top])} of it) than to any other; that alone does not show that this step mattered."
+    ]
+
+
+def closing(record: EvidenceRecord) -> list[str]:
+    return [] if record.decision_points else ["No decisive choice was found."]
+
+
+def ended(answers: dict[str, int]) -> str:
+    """'ended in "10" (2 times) and "12" (once)'; what could not be read is said to be so."""
+    read = [f"{quote(text)} ({times(count)})" for text, count in answers.items() if text]
+    unread = f"without a readable answer ({times(answers[''])})" if answers.get("") else ""
+    parts = ([f"in {listed(read)}"] if read else []) + ([unread] if unread else [])
+    return f"ended {' and '.join(parts)}"
+
+
+def quoted_step(record: EvidenceRecord, index: int) -> str:
+    return quote(shortened(content(record.steps[index]) or record.steps[index]))
+
+
+def quote(text: str) -> str:
+    return f"“{text.strip().rstrip('.')}”"
+
+
+def shortened(text: str) -> str:
+    """At most QUOTED characters, cut at a word."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= QUOTED else flat[:QUOTED].rsplit(" ", 1)[0] + " …"
+
+
+def times(count: int) -> str:
+    if count == 1:
+        return "once"
+    return f"{NUMBERS[count] if count < len(NUMBERS) else count} times"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
+
+
+def listed(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -1,0 +1,154 @@
+"""Invert: one teacher-forced pass over prompt and chain gives every cheap signal of every step."""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import astuple, dataclass
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from inference.core.answer import find_stated
+from inference.core.decode import PrefixCache
+from inference.core.flow import Tape, recording, rollout
+from inference.core.language_model import LanguageModel
+from inference.core.records import Step, StepSignals, Trace
+from inference.core.steps import content_start
+
+FORK_TOKENS = 4  # a step's first tokens, where it can still turn into another step
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How the T tokens of prompt and chain are cut: sink, prompt, steps.
+
+    Segment i covers tokens [bounds[i], bounds[i + 1]). `step_of[i]` is the step that segment i is part of, -1 for the
+    sink (the first token, where attention rests that goes nowhere) and the prompt. `answer` is the segment that holds
+    only the token which predicts the answer's value.
+    """
+
+    bounds: tuple[int, ...]
+    step_of: tuple[int, ...]
+    answer: int
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What the pass gives. flow [L, S', S'] over `segments`; step_features [S, H + 5] float32 (see head.py)."""
+
+    signals: tuple[StepSignals, ...]
+    step_features: Tensor
+    flow: Tensor
+    segments: Segments
+    layer: int
+    prefix: PrefixCache
+
+
+def default_layer(model: LanguageModel) -> int:
+    """Two thirds of the depth, where hidden states told preferences best on this kind of model."""
+    return max(1, round(model.layers * 2 / 3))
+
+
+def invert(model: LanguageModel, trace: Trace, layer: int | None = None) -> Inversion:
+    """Signals and features of each step of `trace`, from one forward pass.
+
+    `layer` counts decoder layers from 1; by default two thirds of the depth. Raises ValueError outside 1..L.
+    """
+    layer = default_layer(model) if layer is None else layer
+    if not 1 <= layer <= model.layers:
+        raise ValueError(f"layer is {layer}; {model.name} has layers 1 to {model.layers}")
+    ids = (*trace.prompt_ids, *(token.id for token in trace.tokens))
+    segments = segmented(trace)
+    cache = DynamicCache(config=model.module.config)
+    with recording(Tape(segments.bounds, first=2)) as tape:
+        output = model.forward(ids, past_key_values=cache, use_cache=True, output_hidden_states=True)
+    flow = tape.flow()
+    signals = step_signals(trace, inverse_flow(flow, segments, len(trace.steps)))
+    pooled = pooled_steps(output.hidden_states[layer][0], trace)
+    features = torch.cat([pooled, torch.tensor([astuple(signal) for signal in signals])], dim=1)
+    return Inversion(signals, features, flow, segments, layer, PrefixCache(ids, cache))
+
+
+def segmented(trace: Trace) -> Segments:
+    """White space after a step goes with it, and white space before the first step with the prompt."""
+    prompt, end = len(trace.prompt_ids), len(trace.prompt_ids) + len(trace.tokens)
+    starts = [prompt + step.token_start for step in trace.steps]
+    at = answer_position(trace)
+    bounds = sorted({0, 1, *starts, at, at + 1, end})
+    step_of = tuple(bisect.bisect_right(starts, bound) - 1 for bound in bounds[:-1])
+    return Segments(tuple(bounds), step_of, bounds.index(at))
+
+
+def answer_position(trace: Trace) -> int:
+    """Index in prompt + chain of the token that predicts the first token of the answer's value.
+
+    Where the chain states no value in so many words, the token before the last one.
+    """
+    stated = find_stated(trace.chain)
+    before, end = 0, 0
+    for index, token in enumerate(trace.tokens):
+        end += len(token.text)
+        if stated is not None and end > stated.start:
+            before = index
+            break
+    else:
+        before = len(trace.tokens) - 1
+    return len(trace.prompt_ids) + before - 1
+
+
+def states_answer(trace: Trace, step: Step) -> bool:
+    """Whether this is the step that only states the answer."""
+    stated = find_stated(trace.chain)
+    return stated is not None and step.char_start <= stated.start < step.char_end
+
+
+def inverse_flow(flow: Tensor, segments: Segments, steps: int) -> list[float]:
+    """Share of the answer's attention, followed back, that lands on each step; sums to 1.
+
+    Sink and prompt are masked and the rest is renormalised. Where nothing reaches a step, all steps share alike.
+    """
+    mass = rollout(flow, segments.answer)
+    shares = [0.0] * steps
+    for segment, step in enumerate(segments.step_of):
+        if step >= 0:
+            shares[step] += float(mass[segment])
+    total = sum(shares)
+    return [share / total for share in shares] if total > 0 else [1 / steps] * steps
+
+
+def step_signals(trace: Trace, flow: list[float]) -> tuple[StepSignals, ...]:
+    entropies = [token.entropy for token in trace.tokens]
+    last = max(1, len(trace.steps) - 1)
+    signals = []
+    for step in trace.steps:
+        own = entropies[step.token_start : step.token_end]
+        signals.append(
+            StepSignals(
+                inverse_flow=flow[step.index],
+                fork_entropy=max(own[fork_start(trace, step.index) - step.token_start :][:FORK_TOKENS]),
+                mean_entropy=sum(own) / len(own),
+                position=step.index / last,
+                length=len(own),
+            )
+        )
+    return tuple(signals)
+
+
+def fork_start(trace: Trace, index: int) -> int:
+    """The first token of the step's own words: its label ("Step 2:") leaves no choice."""
+    step = trace.steps[index]
+    words_at = step.char_start + content_start(step.text)
+    end = 0
+    for position, token in enumerate(trace.tokens):
+        end += len(token.text)
+        if end > words_at and position >= step.token_start:
+            return min(position, step.token_end - 1)
+    return step.token_end - 1
+
+
+def pooled_steps(hidden: Tensor, trace: Trace) -> Tensor:
+    """Mean hidden state over each step's tokens: [S, H] float32. hidden [T, H]."""
+    prompt = len(trace.prompt_ids)
+    spans = [hidden[prompt + step.token_start : prompt + step.token_end] for step in trace.steps]
+    return torch.stack([span.float().mean(0) for span in spans]).cpu()

@@ -1,0 +1,154 @@
+"""A causal language model of the Transformers library behind the few operations that the stages need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.core import flow
+from inference.core.decode import PrefixCache, Row, Sampling, decode
+from inference.core.records import Token
+
+Message = dict[str, str]  # {"role": "user", "content": "..."}
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant: {% endif %}"
+)
+"""For base models, which bring no chat template of their own."""
+
+
+class LanguageModel:
+    """`hidden` is the width H of the hidden states, `layers` the number of decoder layers L.
+
+    Safe to use from several threads: nothing is changed after construction.
+    """
+
+    def __init__(self, module: Any, tokenizer: Any, name: str, revision: str = "") -> None:
+        flow.install(module)
+        self.module = module.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        if tokenizer.chat_template is None:
+            tokenizer.chat_template = PLAIN_TEMPLATE
+        self.name = name
+        self.revision = revision
+        self.hidden: int = module.config.get_text_config().hidden_size
+        self.layers: int = module.config.get_text_config().num_hidden_layers
+        self.end_ids = end_ids(module, tokenizer)
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        revision: str = "",
+        dtype: str = "float32",
+        device: str = "cpu",
+        threads: int = 0,
+        name: str = "",
+    ) -> LanguageModel:
+        """Load safetensors from a folder or the hub; code that a model brings along is never run.
+
+        `threads` above 0 sets torch's threads for the whole process. `name` is what the model is called in stored
+        results; by default the folder's own name or the hub name. Raises ValueError for an unknown dtype, OSError
+        where there are no such weights.
+        """
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype is {dtype!r}; allowed are {', '.join(DTYPES)}")
+        if threads > 0:
+            torch.set_num_threads(threads)
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        where: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
+        tokenizer = AutoTokenizer.from_pretrained(source, **where)
+        module: Any = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True, **where)
+        known_as = name or (Path(source).name if Path(source).is_dir() else str(source))
+        return cls(module.to(device), tokenizer, known_as, revision)
+
+    @property
+    def device(self) -> str:
+        return str(self.module.device)
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.module.dtype).removeprefix("torch.")
+
+    def encode_chat(self, messages: Sequence[Message]) -> tuple[str, tuple[int, ...]]:
+        """The prompt that asks for the assistant's next turn, as text and as token ids."""
+        text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        return text, self.encode(text)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
+        return text
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The text of each token, so that the pieces joined are `decode(ids)`.
+
+        A character of several tokens belongs to the last of them; the others have no text.
+        """
+        pieces, done = [], ""
+        for end in range(1, len(ids) + 1):
+            text = self.decode(ids[:end])
+            whole = text if end == len(ids) else text.rstrip("\ufffd")
+            pieces.append(whole[len(done) :])
+            done = whole if len(whole) > len(done) else done
+        return pieces
+
+    def generate(
+        self,
+        ids: Sequence[int],
+        sampling: Sampling,
+        *,
+        rows: int = 1,
+        stop: Callable[[str], bool] = lambda text: False,
+        prefix: PrefixCache | None = None,
+        tick: Callable[[float], None] = lambda share: None,
+    ) -> list[tuple[Token, ...]]:
+        """`rows` continuations of `ids`, each until its turn ends, `stop(text)` holds or it is long enough.
+
+        Neither the end-of-turn token nor white space after the last word is returned. `prefix` saves recomputing
+        what it shares with `ids`. `tick` gets the share done and may raise to stop the work.
+        """
+
+        def finished(new: Sequence[int]) -> bool:
+            return new[-1] in self.end_ids or stop(self.decode(new))
+
+        made = decode(self.module, ids, rows=rows, sampling=sampling, finished=finished, prefix=prefix, tick=tick)
+        return [self.tokens(row) for row in made]
+
+    def tokens(self, row: Row) -> tuple[Token, ...]:
+        ids = row.ids[:-1] if row.ids and row.ids[-1] in self.end_ids else row.ids
+        pieces = self.pieces(ids)
+        count = max((index + 1 for index, piece in enumerate(pieces) if piece.strip()), default=0)
+        pieces = [*pieces[: count - 1], *(piece.rstrip() for piece in pieces[count - 1 : count])] if count else []
+        columns = zip(ids, pieces, row.logprobs, row.entropies, strict=False)
+        return tuple(Token(*column) for column in columns)
+
+    @torch.no_grad()
+    def forward(self, ids: Sequence[int] | Tensor, mask: Tensor | None = None, **options: Any) -> Any:
+        """One pass through the decoder, without the head that predicts tokens.
+
+        ids: T token ids, or Tensor [B, T] with `mask` [B, T] (1 where there is a token).
+        """
+        rows = ids if isinstance(ids, Tensor) else torch.tensor([list(ids)])
+        mask = mask.to(self.module.device) if mask is not None else None
+        decoder = self.module.get_decoder()
+        return decoder(input_ids=rows.to(self.module.device), attention_mask=mask, **options)
+
+
+def end_ids(module: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends a turn, as the model's generation settings and its tokenizer say."""
+    configured = getattr(module, "generation_config", None)
+    ends = configured.eos_token_id if configured else None
+    listed = ends if isinstance(ends, list) else [ends]
+    return frozenset(end for end in [*listed, tokenizer.eos_token_id] if end is not None)

@@ -1,0 +1,69 @@
+"""Reason: let the model write a chain of thought, and read the answer that the chain states."""
+
+from __future__ import annotations
+
+import re
+
+from inference.core.answer import read_answer
+from inference.core.decode import Sampling
+from inference.core.examples import EXAMPLES
+from inference.core.language_model import LanguageModel, Message
+from inference.core.records import Problem, Progress, ReasoningError, ReasonSettings, Trace
+from inference.core.steps import split_steps
+
+STATED = re.compile(r"^[^\n]*\banswer\s*(?:is\s*)?:[^\n]*\S[^\n]*\n", re.IGNORECASE | re.MULTILINE)
+
+
+def silent(stage: str, share: float) -> None:
+    """Progress that nobody watches."""
+
+
+def reason(model: LanguageModel, problem: Problem, settings: ReasonSettings, progress: Progress = silent) -> Trace:
+    """Answer `problem` with a chain of thought.
+
+    Raises ReasoningError, quoting what the model wrote, when that is nothing or no option can be read from it.
+    """
+    prompt, prompt_ids = model.encode_chat(messages(problem))
+    progress("The model is thinking", 0.0)
+    (tokens,) = model.generate(
+        prompt_ids,
+        sampling(settings),
+        stop=answer_is_stated,
+        tick=lambda share: progress("The model is thinking", share),
+    )
+    chain = "".join(token.text for token in tokens)
+    if not chain.strip():
+        raise ReasoningError("The model wrote nothing. Try another seed.")
+    answer = read_answer(chain, problem.options)
+    if answer is None:
+        raise ReasoningError(f"No option can be read from what the model wrote: {chain.strip()!r}")
+    steps = split_steps(chain, [token.text for token in tokens])
+    progress("The model is thinking", 1.0)
+    return Trace(problem, prompt, prompt_ids, chain, tokens, steps, answer, settings)
+
+
+def sampling(settings: ReasonSettings) -> Sampling:
+    temperature = settings.temperature if settings.seed else 0.0
+    return Sampling(settings.max_new_tokens, temperature, settings.top_p, settings.seed)
+
+
+def answer_is_stated(text: str) -> bool:
+    """Whether the line with the answer is complete."""
+    return STATED.search(text) is not None
+
+
+def messages(problem: Problem) -> list[Message]:
+    """The worked examples as earlier turns, then the problem."""
+    turns: list[Message] = []
+    for example, chain in EXAMPLES:
+        turns += [user(posed(example)), {"role": "assistant", "content": chain}]
+    return [*turns, user(posed(problem))]
+
+
+def posed(problem: Problem) -> str:
+    """The question as the model reads it. Options stand without letters: it names the right value more often."""
+    return f"{problem.question}\nOptions: {', '.join(problem.options)}"
+
+
+def user(content: str) -> Message:
+    return {"role": "user", "content": content}

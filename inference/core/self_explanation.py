@@ -1,0 +1,32 @@
+"""Ask the model afterwards, in the same chat, why it gave its answer. A baseline: nothing of it is checked."""
+
+from __future__ import annotations
+
+from inference.core.decode import Sampling
+from inference.core.language_model import LanguageModel
+from inference.core.reasoning import messages, silent, user
+from inference.core.records import Progress, ReasoningError, Trace
+
+LONGEST = 80  # tokens
+REQUEST = "Why did you choose “{answer}”? Explain it in two or three sentences."
+
+
+def self_explain(model: LanguageModel, trace: Trace, progress: Progress = silent) -> str:
+    """What the model says when it is asked to explain its answer, greedily decoded, at most 80 tokens.
+
+    Raises ReasoningError when it says nothing.
+    """
+    stage = "Asking the model to explain itself"
+    progress(stage, 0.0)
+    turns = [
+        *messages(trace.problem),
+        {"role": "assistant", "content": trace.chain.strip()},
+        user(REQUEST.format(answer=trace.answer.text)),
+    ]
+    _, ids = model.encode_chat(turns)
+    (tokens,) = model.generate(ids, Sampling(LONGEST), tick=lambda share: progress(stage, share))
+    text = "".join(token.text for token in tokens).strip()
+    if not text:
+        raise ReasoningError("Asked to explain itself, the model wrote nothing.")
+    progress(stage, 1.0)
+    return text

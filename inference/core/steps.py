@@ -1,0 +1,91 @@
+"""Split a chain into steps: lines, and sentences within a line.
+
+A step's label ("Step 2:") belongs to it; `content_start` says where its own words begin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from inference.core.records import Step
+
+LABEL = re.compile(r"\s*(?:(?:step\s*)?\d{1,2}\s*[:.)](?!\d)|step\s*\d{1,2}|[-*•])\s*", re.IGNORECASE)
+ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|approx|no|mr|mrs|ms|dr|st|cf)|\b[a-z])\.$", re.IGNORECASE)
+SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?=\s+\S)")
+
+Span = tuple[int, int]
+
+
+def split_spans(chain: str) -> list[Span]:
+    """Character spans [start, end) of the steps, in order, without surrounding white space.
+
+    Every character that is not white space lies in exactly one span.
+    """
+    spans: list[Span] = []
+    for line in re.finditer(r"[^\n\r]+", chain):
+        spans += [trimmed(chain, start, end) for start, end in sentences(chain, line.start(), line.end())]
+    return [(start, end) for start, end in spans if start < end]
+
+
+def sentences(chain: str, start: int, end: int) -> list[Span]:
+    """Spans of the sentences of one line; a number, an abbreviation or the line's label ends no sentence."""
+    spans, at = [], start
+    for stop in SENTENCE_END.finditer(chain, content_start(chain, start, end), end):
+        if not ABBREVIATION.search(chain[at : stop.start() + 1]):
+            spans.append((at, stop.end()))
+            at = stop.end()
+    return [*spans, (at, end)]
+
+
+def content_start(text: str, start: int = 0, end: int | None = None) -> int:
+    """Where the words of a step begin, after its label; `end` when the label is all there is."""
+    label = LABEL.match(text, start, len(text) if end is None else end)
+    return label.end() if label else start
+
+
+def content(step: str) -> str:
+    """The step's text without its label."""
+    return step[content_start(step) :].strip()
+
+
+def trimmed(chain: str, start: int, end: int) -> Span:
+    while start < end and chain[start].isspace():
+        start += 1
+    while start < end and chain[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def split_steps(chain: str, tokens: Sequence[str]) -> tuple[Step, ...]:
+    """The steps of `chain` with token spans. `tokens` are its pieces: joined they are the chain.
+
+    A token that reaches into two steps counts for the earlier one; a step without a token of its own joins the
+    step before it. Token spans hold every token that touches a step, in order and without overlap.
+    """
+    if "".join(tokens) != chain:
+        raise ValueError("the tokens do not spell the chain: give the pieces of exactly this chain, in order")
+    starts = [0]
+    for token in tokens:
+        starts.append(starts[-1] + len(token))
+    steps: list[Step] = []
+    for start, end in split_spans(chain):
+        step = spanned(chain, start, end, starts, steps)
+        if step.token_start < step.token_end:
+            steps.append(step)
+        else:
+            last = steps.pop()
+            steps.append(spanned(chain, last.char_start, end, starts, steps))
+    return tuple(steps)
+
+
+def spanned(chain: str, start: int, end: int, starts: list[int], before: list[Step]) -> Step:
+    """The step over characters [start, end); token i covers characters [starts[i], starts[i + 1])."""
+    floor = before[-1].token_end if before else 0
+    touching = [
+        index
+        for index in range(floor, len(starts) - 1)
+        if starts[index] < end and starts[index + 1] > start and starts[index] < starts[index + 1]
+    ]
+    first, last = (touching[0], touching[-1] + 1) if touching else (floor, floor)
+    return Step(len(before), chain[start:end], start, end, first, last)
