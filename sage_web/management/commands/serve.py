@@ -107,7 +107,7 @@ class Command(BaseCommand):
 
     def prepare_model(self) -> None:
         self.say("Loading PyTorch ...")
-        from inference import queue
+        from inference import queue, worker  # noqa: F401  # the worker here, where loading it can be interrupted
         from inference.core import weights
 
         settings.SAGE_THREADS = torch_threads(beside_web=True)
