@@ -46,9 +46,10 @@ class Command(BaseCommand):
         except problem_files.ProblemFileError as error:
             raise CommandError(f"{error}\nNothing was imported.") from error
         if reading.faults and not (skip_bad_lines and reading.problems):
+            way_on = f"; --skip-bad-lines imports the other {len(reading.problems)}" if reading.problems else ""
             raise CommandError(
-                f"{path}: {reading.count} for the format {format}.\n{reading.report()}\nNothing was imported. "
-                f"Correct the file, or import the {len(reading.problems)} good lines with --skip-bad-lines."
+                f"{path}: {reading.count} for the format {format}.\n{reading.report()}\n"
+                f"Nothing was imported. Correct the file{way_on}."
             )
         if reading.faults:
             self.stderr.write(f"Left out {reading.count}:\n{reading.report()}")
