@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandParser
 
 from inference.models import Explainer, ProblemSet
-from inference.problem_files import read_problems, store
+from inference.problem_files import STARTER, read_problems, store
 from studies.launch import launch
 from studies.models import Arm, Study
 
-STARTER = Path(settings.BASE_DIR) / "inference" / "starter" / "starter.jsonl"
 METHODS = ("inverse", "self_explain", "chain")
 PROBLEMS = 12
 RESEARCHER = "researcher"
