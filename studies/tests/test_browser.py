@@ -1,0 +1,267 @@
+"""The whole way in a real Chromium: by keyboard, at 1280 and 360 pixels, with axe on every page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.db import connections
+from django.test import Client
+from django.urls import reverse
+from playwright.sync_api import Browser, Page, expect
+
+from inference.events import announce
+from inference.models import Trace
+from studies import assignment, judging
+from studies.models import Judgement, Study
+from studies.tests import cast, pages
+
+pytestmark = pytest.mark.browser
+
+MakeStudy = Callable[..., Study]
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+WEIGHT_LIMIT = 100_000  # bytes of the compare page, uncompressed, with scripts and styles
+
+
+@pytest.fixture(params=[1280, 360])
+def sized(request: pytest.FixtureRequest, page: Page) -> Page:
+    page.set_viewport_size({"width": request.param, "height": 740})
+    return page
+
+
+def check(page: Page, heading: str) -> None:
+    """The page is there, has no barrier that axe knows, and does not scroll sideways."""
+    expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    found = Axe().run(page, options=RULES).response["violations"]
+    assert not found, [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found]
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0, f"{heading!r} is {wide} pixels too wide"
+
+
+def sign_in(page: Page, client: Client, address: str) -> None:
+    """The test client's session, in the browser."""
+    value = client.cookies[settings.SESSION_COOKIE_NAME].value
+    page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": address}])
+
+
+def consent(page: Page, live_app: str, study: Study) -> None:
+    page.goto(f"{live_app}/r/{study.token}/")
+    page.get_by_role("button", name="I agree, start").click()
+
+
+def elsewhere(work: Callable[..., Any], *given: Any) -> None:
+    """What a worker or another rater does: in a thread of its own, as Playwright's loop occupies this one."""
+
+    def run() -> None:
+        work(*given)
+        connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(run).result(30)
+
+
+def number(page: Page, words: str) -> None:
+    expect(page.locator(".progress label")).to_have_text(words)
+
+
+def test_a_rater_by_keyboard_alone(live_app: str, sized: Page, make_study: MakeStudy) -> None:
+    study, page = make_study(problems=4), sized
+    page.goto(f"{live_app}/r/{study.token}/")
+    check(page, "Before you start")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    number(page, "1 of 4")
+    check(page, study.question)
+    page.keyboard.press("a")
+    number(page, "2 of 4")
+    check(page, study.question)
+    page.keyboard.press("u")
+    number(page, "1 of 4")
+    page.keyboard.press("2")
+    number(page, "2 of 4")
+    page.keyboard.press("t")
+    number(page, "3 of 4")
+    page.keyboard.press("4")
+    number(page, "4 of 4")
+    page.keyboard.press("0")
+    check(page, "Thank you")
+
+    rows = list(Judgement.objects.current().order_by("pk").values_list("choice", flat=True))
+    assert len(rows) == 4
+    assert rows[1:] == ["tie", "both_bad", "tie"]
+    assert all(row.seconds and row.seconds > 0 for row in Judgement.objects.current())
+
+
+def test_keys_do_nothing_while_typing_with_modifiers_or_switched_off(
+    live_app: str, page: Page, make_study: MakeStudy
+) -> None:
+    study = make_study(problems=2)
+    consent(page, live_app, study)
+    page.get_by_text("Say why").click()
+    page.get_by_label("Why", exact=True).press_sequentially("a bat, u see 1 to 4")
+    page.locator("h1").click()
+    page.keyboard.press("Control+b")
+    page.keyboard.press("Alt+x")
+    page.get_by_label("Answer by single keys").uncheck()
+    page.locator("h1").click()
+    page.keyboard.press("a")
+    number(page, "1 of 2")
+    assert not Judgement.objects.exists()
+
+    page.reload()
+    expect(page.get_by_label("Answer by single keys")).not_to_be_checked()
+    page.get_by_text("Say why").click()
+    page.get_by_label("Why", exact=True).fill("clearer")
+    page.get_by_role("button", name="A is better").click()
+    number(page, "2 of 2")
+    assert Judgement.objects.get().reason == "clearer"
+
+
+def test_a_key_held_or_pressed_twice_answers_once(live_app: str, page: Page, make_study: MakeStudy) -> None:
+    study = make_study(problems=3)
+    consent(page, live_app, study)
+    number(page, "1 of 3")
+    page.evaluate("for (const key of 'ab') dispatchEvent.call(document, new KeyboardEvent('keydown', { key }))")
+    number(page, "2 of 3")
+    page.wait_for_timeout(300)
+    assert Judgement.objects.count() == 1
+
+
+def test_going_back_shows_where_one_is(live_app: str, page: Page, make_study: MakeStudy) -> None:
+    study = make_study(problems=3)
+    consent(page, live_app, study)
+    number(page, "1 of 3")
+    page.keyboard.press("a")
+    number(page, "2 of 3")
+    page.go_back()
+    page.go_forward()
+    number(page, "2 of 3")
+    page.keyboard.press("b")
+    number(page, "3 of 3")
+
+
+def test_without_scripts(live_app: str, browser: Browser, make_study: MakeStudy) -> None:
+    study = make_study(problems=2)
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    consent(page, live_app, study)
+    expect(page.get_by_label("Answer by single keys")).to_be_hidden()
+    page.get_by_role("button", name="Equally good").click()
+    page.get_by_role("button", name="Take back my last answer").click()
+    page.get_by_role("button", name="Both bad").click()
+    page.get_by_role("button", name="B is better").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Thank you")
+    context.close()
+    assert Judgement.objects.current().count() == 2
+
+
+def test_a_waiting_page_moves_on_by_itself(live_app: str, sized: Page, make_study: MakeStudy) -> None:
+    study, page = make_study(ready=False), sized
+    consent(page, live_app, study)
+    check(page, "Your next comparison is being prepared")
+    Trace.objects.filter(problem__problem_set=study.problem_set).update(worker="w", stage="Testing step 2")
+    elsewhere(announce)
+    expect(page.get_by_text("Testing step 2")).to_be_visible()
+    cast.make_all_ready(study)
+    elsewhere(announce)
+    number(page, "1 of 4")
+
+
+def test_a_waiting_page_moves_on_without_a_socket(live_app: str, page: Page, make_study: MakeStudy) -> None:
+    study = make_study(ready=False)
+    page.route_web_socket(re.compile("/ws/"), lambda socket: socket.close())
+    consent(page, live_app, study)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your next comparison is being prepared")
+    cast.make_all_ready(study)
+    number(page, "1 of 4")
+
+
+def test_a_stale_form_says_so(live_app: str, sized: Page, make_study: MakeStudy, console_errors: list[str]) -> None:
+    study, page = make_study(problems=2), sized
+    consent(page, live_app, study)
+    number(page, "1 of 2")
+    other_tab = page.context.new_page()
+    other_tab.goto(page.url)
+    number(other_tab, "1 of 2")
+    other_tab.keyboard.press("a")
+    number(other_tab, "2 of 2")
+    page.keyboard.press("b")
+    check(page, "This answer is already saved")
+    page.get_by_role("link", name="Go on").click()
+    number(page, "2 of 2")
+    assert len(console_errors) == 1, "the browser reports the status 409"
+    console_errors.clear()
+
+
+def test_a_researchers_pages(
+    live_app: str, sized: Page, make_study: MakeStudy, staff_client: Client, console_errors: list[str]
+) -> None:
+    study, page = make_study(arms=("inverse", "chain", "self_explain")), sized
+    page.goto(live_app)
+    check(page, "Which explanation of a machine’s reasoning helps people?")
+    sign_in(page, staff_client, live_app)
+    page.goto(live_app)
+    check(page, "Studies")
+    page.get_by_role("link", name=study.title).click()
+    check(page, study.title)
+    expect(page.get_by_text("No answers yet")).to_be_visible()
+    for _ in range(2):
+        elsewhere(answer_all, study)
+    expect(page.get_by_role("img", name="Preference score")).to_be_visible()
+    check(page, study.title)
+    page.goto(f"{live_app}/nowhere/")
+    check(page, "We cannot find this page")
+    console_errors.clear()
+
+
+def answer_all(study: Study) -> None:
+    rater = assignment.enrol(study)
+    while (given := assignment.next_for(rater)) is not None:
+        judging.record(given, "first" if given.comparison.position % 3 else "second")
+
+
+@pytest.mark.parametrize("scheme", ["dark", "forced", "reduced"])
+def test_dark_forced_colours_and_reduced_motion(live_app: str, browser: Browser, study: Study, scheme: str) -> None:
+    kinds: dict[str, dict[str, Any]] = {
+        "dark": {"color_scheme": "dark"},
+        "forced": {"forced_colors": "active"},
+        "reduced": {"reduced_motion": "reduce"},
+    }
+    context = browser.new_context(**kinds[scheme])
+    page = context.new_page()
+    consent(page, live_app, study)
+    check(page, study.question)
+    context.close()
+
+
+def test_targets_are_large_enough_for_fingers(live_app: str, sized: Page, make_study: MakeStudy) -> None:
+    study, page = make_study(problems=2), sized
+    consent(page, live_app, study)
+    number(page, "1 of 2")
+    page.keyboard.press("a")
+    number(page, "2 of 2")
+    for target in page.locator("button, .answer summary, .switch").all():
+        box = target.bounding_box()
+        assert box, target
+        assert box["height"] >= 44, (target.inner_text(), box)
+
+
+def test_the_compare_page_is_light_and_stays_at_home(live_app: str, page: Page, study: Study) -> None:
+    sizes: dict[str, int] = {}
+    page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
+    client = pages.consent(study)
+    cookies = [{"name": name, "value": morsel.value, "url": live_app} for name, morsel in client.cookies.items()]
+    page.context.add_cookies(cookies)  # type: ignore[arg-type]
+    page.goto(live_app + reverse("studies:compare", args=[study.token]))
+    page.wait_for_load_state("networkidle")
+    assert len(sizes) >= 3, sizes
+    assert all(address.startswith(live_app) for address in sizes)
+    assert sum(sizes.values()) <= WEIGHT_LIMIT, sizes
