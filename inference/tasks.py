@@ -3,7 +3,7 @@
 from celery import shared_task
 
 
-@shared_task(name="inference.work")
+@shared_task(name="inference.work")  # type: ignore[untyped-decorator]  # celery is untyped
 def work() -> None:
     """Make what one waiting trace still lacks. Safe to run at any time, twice and at once: a claim decides."""
     from inference import worker

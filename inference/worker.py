@@ -47,8 +47,9 @@ def language_model(name: str, revision: str) -> core.LanguageModel:
 @cache
 def _language_model(name: str, revision: str) -> core.LanguageModel:
     source = core.resolve(name, Path(settings.VAR_DIR), log.info)
-    options = {"dtype": settings.SAGE_DTYPE, "device": settings.SAGE_DEVICE, "threads": settings.SAGE_THREADS}
-    return core.LanguageModel.load(source, revision, name=name, **options)
+    return core.LanguageModel.load(
+        source, revision, settings.SAGE_DTYPE, settings.SAGE_DEVICE, settings.SAGE_THREADS, name=name
+    )
 
 
 def head_for(row: models.HeadVersion, model: core.LanguageModel) -> Head:

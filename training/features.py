@@ -57,7 +57,8 @@ def step_effects(rows: Iterable[Row], cache: FeatureCache, size: int) -> StepEff
     features, effects = [], []
     for explanation in Explanation.objects.filter(pk__in=ids).exclude(evidence={}).select_related("trace"):
         known = cache.get(cache.steps(Trace.from_json(explanation.trace.record)))
-        for test in explanation.evidence["tests"] if known is not None else []:
-            features.append(known[test["step"]])
-            effects.append(test["effect"] or 0.0)
+        if known is not None:
+            tests = explanation.evidence["tests"]
+            features += [known[test["step"]] for test in tests]
+            effects += [test["effect"] or 0.0 for test in tests]
     return step_effects_of(features, effects, size)

@@ -102,7 +102,7 @@ def metrics_of(trained: Trained) -> dict[str, Any]:
     return {
         **trained.comparison.to_json(),
         "training_judgements": len(trained.training),
-        "training_problems": len(trained.training.problems.unique()),
+        "training_problems": trained.training.problem_count,
         "tested_steps": trained.steps,
         "cross_validated_log_loss": {f"{k:g}": v for k, v in trained.fitted.cross_validated_loss.items()},
         "calibration": asdict(trained.fitted.calibration),

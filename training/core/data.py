@@ -26,9 +26,19 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.outcomes)
 
+    @property
+    def problem_count(self) -> int:
+        return int(numbered(self.problems).max()) + 1
+
     def where(self, mask: Tensor) -> Pairs:
         """The judgements where `mask` [N] is true."""
         return Pairs(self.first[mask], self.second[mask], self.outcomes[mask], self.problems[mask])
+
+
+def numbered(labels: Tensor) -> Tensor:
+    """Labels [N] replaced by 0, 1, 2, … in the order of their values, [N] int64."""
+    values: Tensor = torch.unique(labels)
+    return torch.searchsorted(values, labels)
 
 
 def pairs_of(

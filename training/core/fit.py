@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inference.core.head import Head, HeadConfig, Scorer
-from training.core.data import Pairs, StepEffects
+from training.core.data import Pairs, StepEffects, numbered
 from training.core.davidson import log_losses
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # L2 strengths tried by cross-validation
@@ -62,16 +62,17 @@ def fit_preference(pairs: Pairs, tell: Tell) -> Fitted:
 
 def fold_of(problems: Tensor) -> Tensor:
     """The fold of each judgement, [N]: problems are dealt to at most FOLDS folds in turn."""
-    unique, index = torch.unique(problems, return_inverse=True)
-    if len(unique) < 2:
-        raise ValueError(f"cross-validation needs at least 2 problems, got {len(unique)}")
-    return index % min(FOLDS, len(unique))
+    index = numbered(problems)
+    count = int(index.max()) + 1
+    if count < 2:
+        raise ValueError(f"cross-validation needs at least 2 problems, got {count}")
+    return index % min(FOLDS, count)
 
 
 def out_of_fold(pairs: Pairs, folds: Tensor, strength: float) -> Tensor:
     """Score differences [N], each from a scorer that saw no judgement of the same problem."""
     difference = torch.zeros(len(pairs))
-    for fold in folds.unique():
+    for fold in range(int(folds.max()) + 1):
         scorer = fit_scorer(pairs.where(folds != fold), strength)
         mine = pairs.where(folds == fold)
         difference[folds == fold] = (scorer(mine.first) - scorer(mine.second)).detach()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inference.core.head import Head
-from training.core.data import Pairs
+from training.core.data import Pairs, numbered
 from training.core.davidson import accuracy
 from training.core.fit import Calibration, Fitted, calibrate
 
@@ -66,7 +66,7 @@ def compare(new: Head, fitted: Fitted, in_use: Head, training: Pairs, held_out: 
         scores.append(Score(name, float(losses[-1].mean()), right))
     gains = losses[1] - losses[0]
     interval = cluster_interval(gains, held_out.problems, seed)
-    problems = len(held_out.problems.unique())
+    problems = held_out.problem_count
     return Comparison(tuple(scores), float(gains.mean()), interval, len(held_out), problems)
 
 
@@ -86,7 +86,7 @@ def by_length(pairs: Pairs) -> Tensor:
 
 def cluster_interval(values: Tensor, clusters: Tensor, seed: int) -> tuple[float, float]:
     """95 % percentile bootstrap interval of the mean of `values` [N], resampling whole clusters [N]."""
-    _, index = torch.unique(clusters, return_inverse=True)
+    index = numbered(clusters)
     count = int(index.max()) + 1
     sums = torch.zeros(count, dtype=torch.float64).index_add(0, index, values.double())
     sizes = torch.zeros(count, dtype=torch.float64).index_add(0, index, torch.ones(len(index), dtype=torch.float64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -57,7 +58,8 @@ class Command(BaseCommand):
         return study
 
     def report(self, run: TrainingRun) -> None:
-        console = Console(file=self.stdout, width=100)
+        written = io.StringIO()
+        console = Console(file=written, width=100)
         metrics = run.metrics
         table = Table(title=f"Held-out problems: {metrics['problems']}, judgements: {metrics['judgements']}")
         for column in ("scorer", "log-loss (nats)", "accuracy on decided"):
@@ -72,3 +74,4 @@ class Command(BaseCommand):
         )
         console.print(f"{run.get_verdict_display()}. {run.reason}", markup=False)
         console.print(f"Head in use: {HeadVersion.objects.current()}. Newly asked-for explanations use it.")
+        self.stdout.write(written.getvalue())
