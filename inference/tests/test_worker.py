@@ -1,0 +1,149 @@
+"""What a worker makes of the rows, with the stand-in model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from inference import core, queue, worker
+from inference.models import Explainer, Explanation, Problem, ProblemSet, Trace
+
+
+@pytest.fixture
+def problems(db: None) -> list[Problem]:
+    some = ProblemSet.objects.create(slug="some", name="Some")
+    questions = ("What colour is grass?", "What falls from clouds?")
+    options = (["green", "red", "blue"], ["rain", "stones", "milk"])
+    return [
+        Problem.objects.create(
+            problem_set=some, key=f"p{i}", position=i, kind="commonsense", question=question, options=of, gold=0
+        )
+        for i, (question, of) in enumerate(zip(questions, options, strict=True))
+    ]
+
+
+@pytest.fixture
+def explainers(db: None) -> list[Explainer]:
+    methods = ("inverse", "self_explain", "chain")
+    return [Explainer.objects.create(name=method.replace("_", "-"), method=method) for method in methods]
+
+
+def ask_all(problems: list[Problem], explainers: list[Explainer]) -> None:
+    for problem in problems:
+        for explainer in explainers:
+            queue.ask(problem, explainer)
+
+
+def work_until_done() -> None:
+    while queue.waiting().exists():
+        worker.work_on_next()
+
+
+def test_all_methods_are_made_from_one_trace(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer]
+) -> None:
+    ask_all(problems, explainers)
+    work_until_done()
+    assert Trace.objects.count() == 2
+    assert Explanation.objects.ready().count() == 6
+    trace = Trace.objects.first()
+    assert trace is not None
+    assert trace.answer_text in problems[0].options
+    assert (trace.worker, trace.lease_until, trace.stage, trace.attempts) == ("", None, "", 0)
+    assert trace.explanations.get(explainer__method="chain").text == trace.chain
+
+
+def test_every_row_says_how_it_was_made(stand_in: Any, problems: list[Problem], explainers: list[Explainer]) -> None:
+    ask_all(problems[:1], explainers)
+    work_until_done()
+    for explanation in Explanation.objects.select_related("explainer"):
+        assert {"model", "revision", "device", "dtype", "code", "seconds"} <= set(explanation.provenance)
+    inverse = Explanation.objects.get(explainer__method="inverse")
+    assert inverse.provenance["head"] == "head v0 (untrained)"
+    assert len(inverse.candidates) == 3
+    assert inverse.text in [candidate["text"] for candidate in inverse.candidates]
+    assert [test["rollouts"] for test in inverse.evidence["tests"]] == [6, 6]
+
+
+def test_working_again_changes_nothing(stand_in: Any, problems: list[Problem], explainers: list[Explainer]) -> None:
+    ask_all(problems[:1], explainers)
+    work_until_done()
+    before = list(Explanation.objects.values_list("pk", "made_at", "text"))
+    worker.work_on_next()
+    ask_all(problems[:1], explainers)
+    worker.work_on_next()
+    assert list(Explanation.objects.values_list("pk", "made_at", "text")) == before
+
+
+def test_an_empty_chain_fails_with_its_reason_and_the_rest_goes_on(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_all(problems, explainers)
+    generate = stand_in.generate
+
+    def silent_on_grass(ids: Any, *args: Any, **options: Any) -> Any:
+        return [()] if "grass" in stand_in.decode(ids) else generate(ids, *args, **options)
+
+    monkeypatch.setattr(stand_in, "generate", silent_on_grass)
+    work_until_done()
+    failed = Explanation.objects.failed()
+    assert {row.trace.problem.key for row in failed} == {"p0"}
+    assert all("seeds 0 to 2 tried" in row.error for row in failed)
+    assert Explanation.objects.ready().count() == 3
+
+    monkeypatch.setattr(stand_in, "generate", generate)
+    assert queue.retry(failed) == 3
+    work_until_done()
+    assert Explanation.objects.ready().count() == 6
+    trace = Trace.objects.get(problem=problems[0])
+    assert trace.record["settings"]["seed"] == 3
+    assert trace.provenance["failed_seeds"] == [0, 1, 2]
+
+
+def test_a_stopped_worker_hands_its_work_back(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_all(problems[:1], explainers)
+    reason = core.reason
+
+    def interrupted(*args: Any) -> Any:
+        worker.stop.set()
+        return reason(*args)
+
+    monkeypatch.setattr(core, "reason", interrupted)
+    try:
+        worker.work_on_next()
+    finally:
+        worker.stop.clear()
+    assert queue.waiting().get().attempts == 0
+    assert not Explanation.objects.ready().exists()
+    monkeypatch.undo()
+
+
+def test_a_worker_that_lost_its_lease_stores_nothing(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_all(problems[:1], explainers)
+    reason = core.reason
+
+    def overtaken(*args: Any) -> Any:
+        Trace.objects.update(worker="somebody else")
+        return reason(*args)
+
+    monkeypatch.setattr(core, "reason", overtaken)
+    worker.work_on_next()
+    assert Trace.objects.get().made_at is None
+    assert Trace.objects.get().worker == "somebody else"
+    assert Explanation.objects.pending().count() == 3
+
+
+def test_a_model_that_cannot_be_loaded_fails_with_its_reason(
+    problems: list[Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = Explainer.objects.create(name="lost", method="chain", model="/no/such/folder")
+    explanation = queue.ask(problems[0], lost)
+    worker.work_on_next()
+    explanation.refresh_from_db()
+    assert "'/no/such/folder' could not be loaded" in explanation.error
+    assert not queue.waiting().exists()
