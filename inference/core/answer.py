@@ -15,6 +15,7 @@ from inference.core.records import Answer
 CUE = re.compile(r"\b(?:final\s+)?answer\s*(?:is\s*:?|:)\s*(?P<value>[^\n]*)", re.IGNORECASE)
 LETTER = re.compile(r"^\W*(?:option\s+|choice\s+)?([A-Za-z])(?:\W*$|\s*[).:])", re.IGNORECASE)
 WORD = re.compile(r"[^\W_]+")
+DENIAL = re.compile(r"\b(?:no|not|never|none|nothing|cannot|without)\b|n['’]t\b", re.IGNORECASE)
 OVERLAP = 0.5
 
 
@@ -54,13 +55,16 @@ def match_option(value: str, options: Sequence[str]) -> Answer | None:
 
 
 def by_value(value: str, options: Sequence[str]) -> int | None:
-    """The same words, case and punctuation aside, with or without a letter before them."""
-    texts = {normalised(value), normalised(LETTER.sub("", value))} - {""}
-    return only([index for index, option in enumerate(options) if normalised(option) in texts])
+    """The same words and numbers, case and punctuation aside, with or without a letter before them."""
+    bare = LETTER.sub("", value)
+    same = [{normalised(value), normalised(bare)} - {""}, [numbers(value), numbers(bare)]]
+    found = [i for i, option in enumerate(options) if normalised(option) in same[0] and numbers(option) in same[1]]
+    return only(found)
 
 
 def by_number(value: str, options: Sequence[str]) -> int | None:
-    stated = set(numbers(LETTER.sub("", value)))
+    """The one option with the number that the value states; of a calculation, what stands after the last "="."""
+    stated = set(numbers(LETTER.sub("", value).rpartition("=")[2]))
     if len(stated) != 1:
         return None
     return only([index for index, option in enumerate(options) if set(numbers(option)) == stated])
@@ -73,16 +77,24 @@ def by_letter(value: str, options: Sequence[str]) -> int | None:
 
 
 def by_overlap(value: str, options: Sequence[str]) -> int | None:
-    """The one option whose words overlap most with the value's (Dice coefficient, at least 0.5)."""
-    scores = [overlap(value, option) for option in options]
+    """The one option most of whose words (at least half) the value has.
+
+    An option with other numbers than the value, or denied where the value is not, is never read from it.
+    """
+    scores = [overlap(value, option) if compatible(value, option) else 0.0 for option in options]
     best = max(scores, default=0.0)
     return only([index for index, score in enumerate(scores) if score == best]) if best >= OVERLAP else None
 
 
-def overlap(first: str, second: str) -> float:
-    """2 · shared words / all words, from 0 to 1."""
-    one, two = Counter(words(first)), Counter(words(second))
-    return 2 * (one & two).total() / max(1, one.total() + two.total())
+def compatible(value: str, option: str) -> bool:
+    same_numbers = not numbers(option) or set(numbers(option)) == set(numbers(value))
+    return same_numbers and bool(DENIAL.search(value)) == bool(DENIAL.search(option))
+
+
+def overlap(value: str, option: str) -> float:
+    """Share of the option's words that the value has, 0 to 1."""
+    wanted = Counter(words(option))
+    return (wanted & Counter(words(value))).total() / max(1, wanted.total())
 
 
 def words(text: str) -> list[str]:

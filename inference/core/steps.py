@@ -29,13 +29,19 @@ def split_spans(chain: str) -> list[Span]:
 
 
 def sentences(chain: str, start: int, end: int) -> list[Span]:
-    """Spans of the sentences of one line; a number, an abbreviation or the line's label ends no sentence."""
+    """Spans of the sentences of one line; a number, an abbreviation or a label ends no sentence."""
     spans, at = [], start
-    for stop in SENTENCE_END.finditer(chain, content_start(chain, start, end), end):
-        if not ABBREVIATION.search(chain[at : stop.start() + 1]):
-            spans.append((at, stop.end()))
-            at = stop.end()
+    while (stop := sentence_end(chain, at, end)) < end:
+        spans.append((at, stop))
+        at = stop
     return [*spans, (at, end)]
+
+
+def sentence_end(chain: str, start: int, end: int) -> int:
+    for stop in SENTENCE_END.finditer(chain, content_start(chain, start, end), end):
+        if not ABBREVIATION.search(chain[start : stop.start() + 1]):
+            return stop.end()
+    return end
 
 
 def content_start(text: str, start: int = 0, end: int | None = None) -> int:

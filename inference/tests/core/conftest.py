@@ -1,0 +1,35 @@
+"""A stand-in model and one of its traces, for the tests of the core."""
+
+import pytest
+import torch
+
+from inference.core import Head, Problem, ReasonSettings, head_config, reason
+from inference.tests.standin import stand_in_model
+
+PROBLEM = Problem(
+    "All cats in the house are black. Milo is one of them. What colour is Milo?", ("Black", "White", "Grey")
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny tensors are faster without a team of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def model():
+    return stand_in_model()
+
+
+@pytest.fixture
+def trace(model):
+    return reason(model, PROBLEM, ReasonSettings())
+
+
+@pytest.fixture
+def head(model):
+    return Head(head_config(model))

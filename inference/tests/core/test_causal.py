@@ -1,0 +1,73 @@
+"""The causal test of a step, on the stand-in's planted choice."""
+
+import pytest
+
+from inference.core import Problem, ReasonSettings, causal, invert, reason
+
+MANY = 40
+
+
+def examined(model, trace, step, rollouts=MANY, seed=0):
+    return causal.test_step(model, trace, step, rollouts, seed, invert(model, trace), lambda stage, share: None)
+
+
+def test_the_step_that_chooses_is_confirmed(model, trace):
+    found = examined(model, trace, 1)
+    assert found.confirmed
+    assert found.p_value <= 0.05
+    assert found.effect_interval[0] > 0
+    assert set(found.kept_answers) == {trace.answer.text}
+    assert sum(found.different_answers.values()) > 2 * found.different_answers.get(trace.answer.text, 0)
+
+
+def test_a_step_that_does_not_choose_is_not_confirmed(model, trace):
+    for step in (0, 2):
+        found = examined(model, trace, step)
+        assert found.different > MANY / 5
+        assert not found.confirmed
+
+
+def test_the_counts_add_up(model, trace):
+    found = examined(model, trace, 1, rollouts=7)
+    assert found.rollouts == 7
+    assert sum(found.kept_answers.values()) == 1 + 7 - found.different  # the trace itself counts as kept
+    assert sum(found.different_answers.values()) == found.different
+    assert sum(group.count for group in found.alternatives) == found.different
+    assert all(sum(group.answers.values()) == group.count for group in found.alternatives)
+    assert [group.count for group in found.alternatives] == sorted(
+        [g.count for g in found.alternatives], reverse=True
+    )
+
+
+def test_the_seed_decides(model, trace):
+    assert examined(model, trace, 1, seed=2) == examined(model, trace, 1, seed=2)
+    assert examined(model, trace, 1, seed=2) != examined(model, trace, 1, seed=3)
+
+
+def test_where_nothing_else_is_ever_written_there_is_no_effect(model):
+    only = reason(model, Problem("Which one?", ("This", "This one")), ReasonSettings())
+    model.generate = lambda ids, sampling, rows=1, **options: [only.tokens[only.steps[1].token_start :]] * rows
+    found = examined(model, only, 1)
+    assert (found.different, found.effect, found.p_value, found.confirmed) == (0, None, None, False)
+    assert found.alternatives == ()
+
+
+def test_an_answer_that_cannot_be_read_is_counted_as_such(model, trace):
+    model.generate = lambda ids, sampling, rows=1, **options: [()] * rows
+    found = examined(model, trace, 1, rollouts=5)
+    assert found.different_answers == {"": 5}
+    assert found.alternatives[0].example == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("Step 2: 3 * 4 = 12 jars.", "Step 2: 4 * 3 = 12 jars.", False),
+        ("Step 2: 3 * 4 = 12 jars.", "Step 2: 3 * 4 = 14 jars.", True),
+        ("Step 2: The key is in the coat.", "Step 3: The key is in the coat", False),
+        ("Step 2: The key is in the coat.", "Step 2: Nobody has seen it.", True),
+        ("Step 2: The key is here.", "", True),
+    ],
+)
+def test_what_counts_as_different(one, other, expected):
+    assert causal.differs(one, other) is expected

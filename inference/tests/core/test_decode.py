@@ -1,0 +1,94 @@
+"""The decoding loop, against Transformers' own and against itself."""
+
+import pytest
+import torch
+from transformers.cache_utils import DynamicCache
+
+from inference.core.decode import PrefixCache, Sampling, decode, nucleus_choice
+from inference.core.language_model import LanguageModel
+from inference.tests.standin import parts
+
+PROMPT = tuple(range(20, 60))
+
+
+@pytest.fixture
+def tiny():
+    return LanguageModel(*parts(), "tiny")
+
+
+def written(tiny, prompt=PROMPT, rows=1, prefix=None, **sampling):
+    made = decode(
+        tiny.module, prompt, rows=rows, sampling=Sampling(12, **sampling), finished=lambda ids: False, prefix=prefix
+    )
+    return [row.ids for row in made]
+
+
+def prefix_of(tiny, ids):
+    cache = DynamicCache(config=tiny.module.config)
+    tiny.forward(ids, past_key_values=cache, use_cache=True)
+    return PrefixCache(ids, cache)
+
+
+def test_greedy_is_what_transformers_writes(tiny):
+    theirs = tiny.module.generate(torch.tensor([PROMPT]), max_new_tokens=12, do_sample=False, eos_token_id=None)
+    assert written(tiny) == [theirs[0, len(PROMPT) :].tolist()]
+
+
+def test_a_row_depends_on_its_seed_and_number_only(tiny):
+    before = torch.random.get_rng_state()
+    many = written(tiny, rows=5, temperature=1.0, seed=3)
+    assert written(tiny, rows=2, temperature=1.0, seed=3) == many[:2]
+    assert written(tiny, rows=5, temperature=1.0, seed=4) != many
+    assert len({tuple(row) for row in many}) > 1
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("shared", [1, 25, 39, 40])
+def test_a_shared_prefix_changes_nothing_and_is_not_changed(tiny, shared):
+    prefix = prefix_of(tiny, (*PROMPT[:shared], 7, 8, 9))
+    keys = prefix.cache.layers[0].keys.clone()
+    assert written(tiny, rows=3, temperature=1.0, prefix=prefix) == written(tiny, rows=3, temperature=1.0)
+    assert torch.equal(prefix.cache.layers[0].keys, keys)
+
+
+def test_a_prefix_that_shares_nothing_is_left_alone(tiny):
+    assert prefix_of(tiny, (1, 2, 3)).branch(PROMPT) is None
+
+
+def test_finished_rows_leave_and_the_others_go_on_as_before(tiny):
+    full = written(tiny, rows=4, temperature=1.0)
+    stops = {tuple(row[:length]) for row, length in zip(full, (2, 12, 5, 9), strict=True)}
+    made = decode(
+        tiny.module,
+        PROMPT,
+        rows=4,
+        sampling=Sampling(12, temperature=1.0),
+        finished=lambda ids: tuple(ids) in stops,
+    )
+    assert [row.ids for row in made] == [row[:length] for row, length in zip(full, (2, 12, 5, 9), strict=True)]
+
+
+def test_logprobs_and_entropies_are_the_models_own(tiny):
+    (row,) = decode(
+        tiny.module, PROMPT, rows=1, sampling=Sampling(6, temperature=0.5, top_p=0.8), finished=lambda ids: False
+    )
+    logits = tiny.module(torch.tensor([[*PROMPT, *row.ids]])).logits[0, len(PROMPT) - 1 : -1]
+    logprobs = logits.log_softmax(-1)
+    torch.testing.assert_close(torch.tensor(row.logprobs), logprobs[range(6), row.ids])
+    torch.testing.assert_close(torch.tensor(row.entropies), -(logprobs.exp() * logprobs).sum(-1))
+
+
+def test_the_nucleus_holds_the_likely_tokens_in_proportion():
+    scores = torch.tensor([[0.1, 0.5, 0.05, 0.35]]).log()
+    draws = (torch.arange(1000) + 0.5) / 1000
+    chosen = nucleus_choice(scores.expand(1000, -1), 0.8, draws)
+    counts = torch.bincount(chosen, minlength=4).tolist()
+    assert counts == [0, 588, 0, 412]  # 0.5 and 0.35 of 0.85
+
+
+def test_stopping_is_possible_while_writing(tiny):
+    def tick(share):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny.generate(PROMPT, Sampling(40), tick=tick)

@@ -1,0 +1,104 @@
+"""Explanations say what the record holds, and no more."""
+
+import re
+
+import pytest
+
+from inference.core import Alternative, EvidenceRecord, StepSignals, StepTest, candidates
+
+STEPS = ("Step 1: The tray holds 12 eggs.", "Step 2: 12 - 2 = 10 are left.", "Answer: 10")
+CAUSAL = re.compile(r"made a difference|decided|because of|caused|changed the answer|that is why", re.IGNORECASE)
+
+
+def record(*tests):
+    signals = tuple(StepSignals(share, 1.0, 0.5, index / 2, 9) for index, share in enumerate((0.2, 0.7, 0.1)))
+    return EvidenceRecord("How many eggs?", "10", STEPS, signals, "signals", (1.0, 2.0, 0.1), tests)
+
+
+CONFIRMED = StepTest(
+    step=1,
+    rollouts=12,
+    different=7,
+    kept_answers={"10": 6},
+    different_answers={"12": 5, "": 1, "14": 1},
+    effect=0.8,
+    effect_interval=(0.3, 0.9),
+    p_value=0.002,
+    confirmed=True,
+    alternatives=(
+        Alternative("Step 2: 12 + 0 = 12 are left.", 5, {"12": 5}),
+        Alternative("Step 2: 12 + 2 = 14.", 2, {"14": 1, "": 1}),
+    ),
+)
+NOT_CONFIRMED = StepTest(0, 6, 2, {"10": 4, "12": 1}, {"10": 1, "12": 1}, 0.1, (-0.2, 0.3), 0.7, False,
+                         (Alternative("Step 1: There are eggs.", 2, {"10": 1, "12": 1}),))  # fmt: skip
+UNCHANGED = StepTest(0, 6, 0, {"10": 7}, {}, None, None, None, False, ())
+
+
+def texts(*tests):
+    return {candidate.style: candidate.text for candidate in candidates(record(*tests))}
+
+
+def test_three_styles_that_differ():
+    made = texts(CONFIRMED, NOT_CONFIRMED)
+    assert list(made) == ["brief", "contrastive", "detailed"]
+    assert len(set(made.values())) == 3
+    assert len(made["brief"]) < len(made["detailed"])
+    assert [candidate.style for candidate in candidates(record(CONFIRMED), 1)] == ["brief"]
+    with pytest.raises(ValueError, match="n is 0"):
+        candidates(record(CONFIRMED), 0)
+
+
+def test_a_confirmed_step_is_told_with_its_counts():
+    for text in texts(CONFIRMED, UNCHANGED).values():
+        assert "step 2" in text.lower()
+        assert "12 - 2 = 10 are left" in text
+        assert "made a difference to the answer" in text
+        assert "No decisive choice" not in text
+    contrastive = texts(CONFIRMED)["contrastive"]
+    assert "In 7 of 12 new tries it wrote something else" in contrastive
+    assert "In 5 of 12 it wrote “12 + 0 = 12 are left” instead, which ended in “12” (five times)" in contrastive
+    brief = texts(CONFIRMED)["brief"]
+    assert "ended in “12” (five times) and “14” (once) and without a readable answer (once)" in brief
+    assert "counting the original, it ended in “10” (six times)" in brief
+
+
+@pytest.mark.parametrize("tests", [(), (NOT_CONFIRMED,), (UNCHANGED,), (NOT_CONFIRMED, UNCHANGED)])
+def test_without_a_confirmed_test_nothing_is_said_to_matter(tests):
+    for text in texts(*tests).values():
+        assert "No decisive choice was found" in text
+        assert not CAUSAL.search(text)
+
+
+def test_attention_is_told_with_its_caveat_only():
+    text = texts(NOT_CONFIRMED)["detailed"]
+    sentence = next(part for part in re.split(r"(?<=\.) ", text) if "attention" in part)
+    assert "step 2 (70 % of it)" in sentence
+    assert "does not show that this step mattered" in sentence
+    assert "attention" not in texts(NOT_CONFIRMED)["brief"] + texts(NOT_CONFIRMED)["contrastive"]
+
+
+def test_tested_and_untested_steps_are_worded_differently():
+    assert "Steps 2 and 3 were not tested" in texts(NOT_CONFIRMED)["detailed"]
+    assert "whenever step 1 was written anew, it said the same" in texts(UNCHANGED)["brief"]
+    assert "In all 6 new tries it wrote the same or nearly the same" in texts(UNCHANGED)["contrastive"]
+    assert "comes about by chance in 70 % of cases" in texts(NOT_CONFIRMED)["detailed"]
+    assert "none of its steps was tested" in texts()["brief"]
+
+
+def test_every_number_and_quotation_comes_from_the_record():
+    """A claim that the record does not hold would bring a number or a quotation that it does not hold."""
+    held = str(record(CONFIRMED, NOT_CONFIRMED))
+    for text in texts(CONFIRMED, NOT_CONFIRMED).values():
+        for quotation in re.findall("“(.*?)”", text):
+            assert quotation in held
+        outside = re.sub("“.*?”", "", text)
+        allowed = {"1", "2", "3", "5", "6", "7", "12", "70"}  # steps, counts, shares in percent
+        assert set(re.findall(r"\d+", outside)) <= allowed
+
+
+def test_long_steps_are_cut_at_a_word():
+    wordy = "Step 1: " + "egg " * 100
+    text = candidates(EvidenceRecord("?", "10", (wordy,), (), "signals", (), ()))[2].text
+    assert "egg …”" in text
+    assert len(text) < 400

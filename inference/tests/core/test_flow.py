@@ -1,0 +1,131 @@
+"""Attention reduced to segments, and the rollout."""
+
+import threading
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from inference.core import flow
+from inference.core.flow import BLOCK, Tape, recording, rollout
+
+LENGTH = 150  # more than two blocks
+BOUNDS = (0, 1, 30, 31, 70, BLOCK + 30, 149, LENGTH)
+
+
+def tiny(heads, key_heads):
+    torch.manual_seed(heads)
+    config = LlamaConfig(
+        vocab_size=100,
+        hidden_size=24,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=heads,
+        num_key_value_heads=key_heads,
+        initializer_range=1.0,  # far from uniform attention
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def ids(seed=1):
+    return torch.randint(100, (1, LENGTH), generator=torch.Generator().manual_seed(seed))
+
+
+def recorded(module, tokens, first=2):
+    with recording(Tape(BOUNDS, first)) as tape, torch.no_grad():
+        logits = module(tokens).logits
+    return tape.flow(), logits
+
+
+def naive(attention):
+    """[T, T] -> [S', S'], one segment pair at a time."""
+    spans = [range(start, end) for start, end in zip(BOUNDS, BOUNDS[1:])]
+    return torch.tensor(
+        [
+            [sum(attention[row, list(columns)].sum() for row in rows) / len(rows) for columns in spans]
+            for rows in spans
+        ]
+    )
+
+
+@pytest.mark.parametrize(("heads", "key_heads"), [(4, 4), (6, 2), (4, 1)])
+def test_equals_what_full_attention_maps_give(heads, key_heads):
+    module = tiny(heads, key_heads)
+    module.set_attn_implementation("eager")
+    with torch.no_grad():
+        plain = module(ids(), output_attentions=True)
+    expected = torch.stack([naive(layer[0].mean(0)) for layer in plain.attentions])
+    expected[:, :2] = torch.eye(len(BOUNDS) - 1)[:2]
+    flow.install(module)
+    measured, logits = recorded(module, ids())
+    torch.testing.assert_close(measured, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits, plain.logits, atol=1e-4, rtol=1e-4)
+
+
+def test_the_model_computes_the_same_as_with_sdpa_alone():
+    module = tiny(6, 2)
+    module.set_attn_implementation("sdpa")
+    with torch.no_grad():
+        plain = module(ids()).logits
+    flow.install(module)
+    assert torch.equal(recorded(module, ids())[1], plain)
+    padded = torch.ones(1, LENGTH, dtype=torch.long)
+    padded[:, :20] = 0
+    with torch.no_grad():
+        own = module(ids(), attention_mask=padded).logits
+        module.set_attn_implementation("sdpa")
+        assert torch.equal(own, module(ids(), attention_mask=padded).logits)
+
+
+def test_two_threads_do_not_mix_their_tapes():
+    module = tiny(4, 2)
+    flow.install(module)
+    alone = [recorded(module, ids(seed))[0] for seed in (1, 2)]
+    together = [[], []]
+    start = threading.Barrier(3)
+
+    def work(which):
+        start.wait()
+        together[which] += [recorded(module, ids(which + 1))[0] for _ in range(10)]
+
+    def disturb():
+        start.wait()
+        with torch.no_grad():
+            for _ in range(10):
+                module(ids(3))
+
+    threads = [
+        threading.Thread(target=work, args=(0,)),
+        threading.Thread(target=work, args=(1,)),
+        threading.Thread(target=disturb),
+    ]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    for which in (0, 1):
+        assert len(together[which]) == 10
+        assert all(torch.equal(made, alone[which]) for made in together[which])
+
+
+def test_without_a_tape_nothing_is_recorded():
+    module = tiny(4, 2)
+    flow.install(module)
+    with recording(Tape(BOUNDS, 2)) as tape:
+        pass
+    module(ids())
+    assert tape.layers == []
+
+
+def test_rollout_of_an_attention_with_a_known_answer():
+    """Two layers over segments prompt, a, b, answer. The answer looks at b only, b at a only, a at the prompt only."""
+    layer = torch.tensor([[1.0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])
+    mass = rollout(torch.stack([layer, layer]), start=3)
+    # Half stays at each layer: 1/4 still at the answer, 2 × 1/4 at b, 1/4 moved on to a.
+    torch.testing.assert_close(mass, torch.tensor([0.0, 0.25, 0.5, 0.25]))
+
+
+def test_rollout_keeps_the_mass_and_follows_the_layers_from_the_last():
+    first = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]])  # the last segment looks at the middle one
+    last = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 0, 0]])  # the last segment looks at the first one
+    mass = rollout(torch.stack([first, last]), start=2)
+    # From the last layer, half goes to the first segment for good. The half that stays moves on halfway to the middle.
+    torch.testing.assert_close(mass, torch.tensor([0.5, 0.25, 0.25]))

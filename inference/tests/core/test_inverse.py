@@ -1,0 +1,109 @@
+"""Inverse reasoning from end to end, on the stand-in."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from inference.core import (
+    Head,
+    HeadConfig,
+    InverseSettings,
+    Problem,
+    ReasonSettings,
+    explain_inverse,
+    head_config,
+    reason,
+)
+
+
+def trained(model, **weights):
+    """A head with the given weights, by index, in place of zeros."""
+    head = Head(head_config(model), number=3)
+    for name, values in weights.items():
+        with torch.no_grad():
+            for index, value in values.items():
+                getattr(head, name).weight[index] = value
+    return head
+
+
+def test_the_record_says_what_was_done(model, trace, head):
+    made = explain_inverse(model, trace, head)
+    record = made.record
+    assert record.ranked_by == "signals"
+    assert [test.step for test in record.tests][0] == 1  # where the model was least sure
+    assert len(record.tests) == 2
+    assert record.steps == tuple(step.text for step in trace.steps)
+    assert record.settings == {"candidates": 3, "tested_steps": 2, "rollouts": 6, "seed": 0, "layer": 1}
+    assert record.step_scores == tuple(signal.fork_entropy for signal in record.signals)
+    assert isinstance(record.to_json()["tests"][0]["kept_answers"], dict)
+
+
+def test_the_text_is_one_of_the_candidates(model, trace, head):
+    made = explain_inverse(model, trace, head)
+    assert made.text in {candidate.text for candidate in made.candidates}
+    assert [candidate.score for candidate in made.candidates] == [None] * 3
+    assert made.step_features.shape == (4, head.config.step_size)
+    assert made.candidate_features.shape == (3, head.config.explanation_size)
+
+
+def test_the_step_that_states_the_answer_is_never_tested(model, trace, head):
+    made = explain_inverse(model, trace, head, InverseSettings(tested_steps=9, rollouts=3))
+    assert sorted(test.step for test in made.record.tests) == [0, 1, 2]
+
+
+def test_an_untrained_head_draws_among_the_styles(model, head):
+    problems = [Problem(f"Is {number} odd?", ("Yes", "No")) for number in range(12)]
+    traces = [reason(model, problem, ReasonSettings()) for problem in problems]
+    made = [explain_inverse(model, one, head, InverseSettings(tested_steps=0)) for one in traces]
+    chosen = {[candidate.text for candidate in one.candidates].index(one.text) for one in made}
+    assert chosen == {0, 1, 2}
+    again = explain_inverse(model, traces[0], head, InverseSettings(tested_steps=0))
+    assert again.text == made[0].text
+
+
+def test_a_trained_head_chooses_the_text_and_the_steps(model, trace):
+    width = model.hidden
+    longest = trained(model, preference={2 * width: 1.0}, step={width + 3: 1.0})  # length; position
+    shortest = trained(model, preference={2 * width: -1.0}, step={width + 3: -1.0})
+    long, short = explain_inverse(model, trace, longest), explain_inverse(model, trace, shortest)
+    assert long.record.ranked_by == "head v3"
+    assert [test.step for test in long.record.tests] == [2, 1]
+    assert [test.step for test in short.record.tests] == [0, 1]
+    assert len(long.text) == max(len(candidate.text) for candidate in long.candidates)
+    assert len(short.text) == min(len(candidate.text) for candidate in short.candidates)
+    assert all(candidate.score is not None for candidate in long.candidates)
+
+
+def test_a_head_of_another_model_is_refused(model, trace):
+    foreign = Head(HeadConfig("other", "", 1, model.hidden))
+    with pytest.raises(ValueError, match="head v0 is for"):
+        explain_inverse(model, trace, foreign)
+    with pytest.raises(ValueError, match="layer is 2"):
+        explain_inverse(model, trace, Head(head_config(model)), InverseSettings(layer=2))
+
+
+def test_progress_only_grows(model, trace, head):
+    seen = []
+    explain_inverse(model, trace, head, None, lambda stage, share: seen.append((stage, share)))
+    shares = [share for _, share in seen]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    assert len({stage for stage, _ in seen}) == 4
+
+
+def test_no_steps_tested_is_said_so(model, trace, head):
+    made = explain_inverse(model, trace, head, InverseSettings(tested_steps=0))
+    assert all("No decisive choice was found" in candidate.text for candidate in made.candidates)
+    assert "not tested" in made.candidates[2].text
+
+
+def test_the_package_loads_torch_only_when_needed():
+    code = (
+        "import sys, inference.core as core; core.Problem('a', ('b',)); assert 'torch' not in sys.modules;"
+        "from inference.core import reason, invert; assert callable(reason) and callable(core.invert);"
+        "assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

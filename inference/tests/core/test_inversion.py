@@ -1,0 +1,76 @@
+"""The signals and features of one pass."""
+
+from dataclasses import astuple, replace
+
+import pytest
+import torch
+
+from inference.core import ReasonSettings, Trace, invert, reason
+from inference.core.inversion import answer_position, fork_start
+from inference.tests.core.conftest import PROBLEM
+
+
+def test_every_step_has_its_signals(model, trace):
+    made = invert(model, trace)
+    assert len(made.signals) == len(trace.steps) == 4
+    assert sum(signal.inverse_flow for signal in made.signals) == pytest.approx(1)
+    assert all(signal.inverse_flow > 0 for signal in made.signals)
+    assert [signal.position for signal in made.signals] == [0, pytest.approx(1 / 3), pytest.approx(2 / 3), 1]
+    assert [signal.length for signal in made.signals] == [s.token_end - s.token_start for s in trace.steps]
+    assert max(made.signals, key=lambda signal: signal.fork_entropy) is made.signals[1]  # where the script chooses
+
+
+def test_features_are_the_pooled_states_and_the_signals(model, trace):
+    made = invert(model, trace, layer=1)
+    assert made.step_features.shape == (4, model.hidden + 5)
+    assert made.step_features.dtype == torch.float32
+    ids = torch.tensor([[*trace.prompt_ids, *(token.id for token in trace.tokens)]])
+    states = model.module(ids, output_hidden_states=True).hidden_states[1][0, len(trace.prompt_ids) :]
+    step = trace.steps[2]
+    torch.testing.assert_close(made.step_features[2, :-5], states[step.token_start : step.token_end].mean(0))
+    assert made.step_features[2, -5:].tolist() == pytest.approx(astuple(made.signals[2]))
+
+
+def test_the_answer_position_predicts_the_value(model, trace):
+    at = answer_position(trace) - len(trace.prompt_ids)
+    text = "".join(token.text for token in trace.tokens[at + 1 :])
+    assert text.strip() == trace.answer.text
+    assert trace.chain.endswith(text)
+
+
+def test_a_step_forks_after_its_label(trace):
+    step = trace.steps[1]
+    before = "".join(token.text for token in trace.tokens[step.token_start : fork_start(trace, 1)])
+    assert before.strip() in ("Step 2:", "Step 2: ")
+
+
+def test_a_later_step_does_not_change_the_flow_before_the_answer(model, trace):
+    """What comes after the answer's position is out of its sight."""
+    longer = replace(trace.tokens[-1], text=trace.tokens[-1].text, id=5)
+    changed = replace(trace, tokens=(*trace.tokens[:-1], longer))
+    one, other = invert(model, trace), invert(model, changed)
+    for first, second in zip(one.signals, other.signals, strict=True):
+        assert first.inverse_flow == pytest.approx(second.inverse_flow)
+
+
+def test_the_cache_of_the_pass_holds_the_whole_trace(model, trace):
+    prefix = invert(model, trace).prefix
+    assert prefix.ids == (*trace.prompt_ids, *(token.id for token in trace.tokens))
+    assert prefix.cache.get_seq_length() == len(prefix.ids)
+
+
+def test_a_layer_outside_the_model_is_refused(model, trace):
+    with pytest.raises(ValueError, match="layer is 3; stand-in has layers 1 to 2"):
+        invert(model, trace, layer=3)
+
+
+def test_a_chain_of_one_step_has_all_of_the_flow(model):
+    trace = reason(model, PROBLEM, ReasonSettings())
+    single = replace(trace, steps=(replace(trace.steps[-1], index=0),))
+    (signal,) = invert(model, single).signals
+    assert signal.inverse_flow == pytest.approx(1)
+    assert signal.position == 0
+
+
+def test_a_stored_trace_gives_the_same(model, trace):
+    assert invert(model, Trace.from_json(trace.to_json())).signals == invert(model, trace).signals
