@@ -32,6 +32,7 @@ class Controller(WorkController):  # type: ignore[misc]  # celery is untyped
             hostname=f"sage-{os.getpid()}",
             pool_cls="solo",
             concurrency=1,
+            queues=["inference"],
             without_heartbeat=True,
             without_mingle=True,
             without_gossip=True,

@@ -9,12 +9,22 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 
 class ProcessFailedError(Exception):
     """The process ended, or did not say what was waited for; the message ends with what it did say."""
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 60, every: float = 0.2) -> None:
+    """Look every `every` seconds until `holds` is true. Raises TimeoutError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"still not true after {seconds:.0f} s")
+        time.sleep(every)
 
 
 class Manage:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from argparse import ArgumentParser
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import StringIO
 from pathlib import Path
 from types import FrameType
@@ -59,8 +59,9 @@ class Command(BaseCommand):
             self.serve_pages(bound)
 
     def say(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
+        with suppress(BrokenPipeError):  # whoever read this has gone; stopping must not fail for it
+            self.stdout.write(line)
+            self.stdout.flush()
 
     # -- deployed: pages and live updates ---------------------------------------------------------------------------
 
@@ -119,8 +120,10 @@ class Command(BaseCommand):
             queue.take_back()
 
     def run(self, server: Server, bound: socket.socket) -> None:
+        host, port = bound.getsockname()[:2]
         try:
             server.run(sockets=[bound])
         except OSError as error:
-            host, port = bound.getsockname()[:2]
+            if server.started:
+                raise
             raise checks.CannotServeError(checks.why_not_bound(host, port, error)) from error
