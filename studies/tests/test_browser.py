@@ -265,3 +265,16 @@ def test_the_compare_page_is_light_and_stays_at_home(live_app: str, page: Page, 
     assert len(sizes) >= 3, sizes
     assert all(address.startswith(live_app) for address in sizes)
     assert sum(sizes.values()) <= WEIGHT_LIMIT, sizes
+
+
+def test_the_admin_works_under_the_strict_policy(
+    live_app: str, page: Page, make_study: MakeStudy, admin_client: Client
+) -> None:
+    study = make_study(launched_at=None)
+    sign_in(page, admin_client, live_app)
+    page.goto(live_app + reverse("admin:studies_study_change", args=[study.pk]))
+    page.get_by_role("button", name="Add another Arm").click()
+    expect(page.locator("#id_arms-2-name")).to_be_visible()
+    page.goto(live_app + reverse("admin:studies_study_changelist"))
+    page.locator("#action-toggle").check()
+    expect(page.get_by_text("1 of 1 selected")).to_be_visible()
