@@ -1,6 +1,7 @@
 """Attention reduced to segments, and the rollout."""
 
 import threading
+from itertools import pairwise
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def recorded(module, tokens, first=2):
 
 def naive(attention):
     """[T, T] -> [S', S'], one segment pair at a time."""
-    spans = [range(start, end) for start, end in zip(BOUNDS, BOUNDS[1:])]
+    spans = [range(start, end) for start, end in pairwise(BOUNDS)]
     return torch.tensor(
         [
             [sum(attention[row, list(columns)].sum() for row in rows) / len(rows) for columns in spans]
@@ -116,7 +117,7 @@ def test_without_a_tape_nothing_is_recorded():
 
 
 def test_rollout_of_an_attention_with_a_known_answer():
-    """Two layers over segments prompt, a, b, answer. The answer looks at b only, b at a only, a at the prompt only."""
+    """Two layers over segments prompt, a, b, answer: the answer looks at b, b at a, a at the prompt."""
     layer = torch.tensor([[1.0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])
     mass = rollout(torch.stack([layer, layer]), start=3)
     # Half stays at each layer: 1/4 still at the answer, 2 × 1/4 at b, 1/4 moved on to a.
@@ -127,5 +128,5 @@ def test_rollout_keeps_the_mass_and_follows_the_layers_from_the_last():
     first = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]])  # the last segment looks at the middle one
     last = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 0, 0]])  # the last segment looks at the first one
     mass = rollout(torch.stack([first, last]), start=2)
-    # From the last layer, half goes to the first segment for good. The half that stays moves on halfway to the middle.
+    # In the last layer half goes to the first segment for good; half of what stays then moves to the middle.
     torch.testing.assert_close(mass, torch.tensor([0.5, 0.25, 0.25]))

@@ -32,7 +32,7 @@ def test_the_record_says_what_was_done(model, trace, head):
     made = explain_inverse(model, trace, head)
     record = made.record
     assert record.ranked_by == "signals"
-    assert [test.step for test in record.tests][0] == 1  # where the model was least sure
+    assert record.tests[0].step == 1  # where the model was least sure
     assert len(record.tests) == 2
     assert record.steps == tuple(step.text for step in trace.steps)
     assert record.settings == {"candidates": 3, "tested_steps": 2, "rollouts": 6, "seed": 0, "layer": 1}

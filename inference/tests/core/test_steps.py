@@ -56,7 +56,7 @@ def test_steps_cover_the_chain_in_order_and_agree_with_the_tokens(pieces):
     steps = split_steps(chain, pieces)
     starts = [len("".join(pieces[:index])) for index in range(len(pieces) + 1)]
     covered = set()
-    for before, step in zip([None, *steps], steps):
+    for before, step in zip([None, *steps[:-1]], steps, strict=bool(steps)):
         assert chain[step.char_start : step.char_end] == step.text == step.text.strip() != ""
         assert step.token_start < step.token_end
         assert starts[step.token_start] < step.char_end
