@@ -93,7 +93,7 @@ class StudyProgressConsumer(LiveConsumer):
         return self.study
 
     def snapshot(self) -> dict[str, Any]:
-        return {"html": render_to_string("partials/study_live.html", live_context(self.study))}
+        return {"html": render_to_string("partials/study_live.html", live_context(self.study, self.scope["user"]))}
 
 
 class RaterProgressConsumer(LiveConsumer):
@@ -102,10 +102,9 @@ class RaterProgressConsumer(LiveConsumer):
     rater: Rater
 
     def find(self) -> Study:
-        study = access.study_by_token(self.scope["url_route"]["kwargs"]["token"])
         request = HttpRequest()
         request.COOKIES = dict(self.scope["cookies"])
-        rater = access.rater_of(request, study)
+        study, rater = access.visitor(request, self.scope["url_route"]["kwargs"]["token"])
         if rater is None:
             raise Http404("No consent was given in this browser.")
         self.rater = rater
@@ -113,11 +112,10 @@ class RaterProgressConsumer(LiveConsumer):
 
     def snapshot(self) -> dict[str, Any]:
         ready = assignment.next_for(self.rater) is not None
-        where = progress.for_rater(self.rater)
+        preparation = progress.preparation(self.rater.study)
         return {
             "ready": ready,
-            "stage": where.stage,
-            "preparing": where.preparing,
-            "done": where.done,
-            "html": render_to_string("partials/preparing.html", {"progress": where}),
+            "stage": preparation.stage,
+            "preparing": preparation.comparisons,
+            "html": render_to_string("partials/preparing.html", {"preparation": preparation}),
         }

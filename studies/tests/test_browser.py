@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
 from inference.events import announce
@@ -217,9 +218,20 @@ def test_a_researchers_pages(
         elsewhere(answer_all, study)
     expect(page.get_by_role("img", name="Preference score")).to_be_visible()
     check(page, study.title)
+    fail_one(study)
+    elsewhere(announce)
+    page.get_by_role("button", name="Make the failed ones again").click()
+    expect(page.get_by_text("1 explanation will be made again")).to_be_visible()
     page.goto(f"{live_app}/nowhere/")
     check(page, "We cannot find this page")
     console_errors.clear()
+
+
+def fail_one(study: Study) -> None:
+    explanation = study.comparisons.all()[0].first
+    explanation.made_at, explanation.text = None, ""
+    explanation.failed_at, explanation.error = timezone.now(), "the chain is empty"
+    explanation.save()
 
 
 def answer_all(study: Study) -> None:

@@ -34,8 +34,7 @@ REFUSALS = {
 @require_http_methods(["GET", "HEAD", "POST"])
 def consent(request: HttpRequest, token: str) -> HttpResponse:
     """GET makes nothing, so a preview of the link costs nothing. POST is the consent."""
-    study = access.study_by_token(token)
-    rater = access.rater_of(request, study)
+    study, rater = access.visitor(request, token)
     if request.method != "POST" or not study.running:
         limit = min(study.rater_limit, study.comparisons.count())
         return render(request, "rater/consent.html", {"study": study, "rater": rater, "limit": limit})
@@ -48,23 +47,22 @@ def consent(request: HttpRequest, token: str) -> HttpResponse:
 @never_cache
 @require_safe
 def compare(request: HttpRequest, token: str) -> HttpResponse:
-    study = access.study_by_token(token)
-    rater = access.rater_of(request, study)
+    study, rater = access.visitor(request, token)
     if rater is None:
         return redirect("studies:consent", token)
     current = assignment.next_for(rater)
     if current is not None:
         return comparison_page(request, study, rater, current)
-    where = progress.for_rater(rater)
-    if is_waiting(study, where):
-        return render(request, "rater/preparing.html", {"study": study, "progress": where})
+    where, preparation = progress.for_rater(rater), progress.preparation(study)
+    if is_waiting(study, where, preparation):
+        context = {"study": study, "progress": where, "preparation": preparation}
+        return render(request, "rater/preparing.html", context)
     return redirect("studies:end", token)
 
 
 @require_POST
 def judge(request: HttpRequest, token: str, public_id: UUID) -> HttpResponse:
-    study = access.study_by_token(token)
-    rater = access.rater_of(request, study)
+    study, rater = access.visitor(request, token)
     if rater is None:
         return redirect("studies:consent", token)
     current = access.assignment_for(rater, public_id)
@@ -88,8 +86,7 @@ def judge(request: HttpRequest, token: str, public_id: UUID) -> HttpResponse:
 
 @require_POST
 def undo(request: HttpRequest, token: str) -> HttpResponse:
-    study = access.study_by_token(token)
-    rater = access.rater_of(request, study)
+    study, rater = access.visitor(request, token)
     if rater is None:
         return redirect("studies:consent", token)
     judging.undo_last(rater)
@@ -99,18 +96,18 @@ def undo(request: HttpRequest, token: str) -> HttpResponse:
 @never_cache
 @require_safe
 def end(request: HttpRequest, token: str) -> HttpResponse:
-    study = access.study_by_token(token)
-    rater = access.rater_of(request, study)
+    study, rater = access.visitor(request, token)
     if rater is None:
         return redirect("studies:consent", token)
     where = progress.for_rater(rater)
-    more = is_waiting(study, where) or assignment.next_for(rater) is not None
+    waiting = is_waiting(study, where, progress.preparation(study))
+    more = waiting or assignment.next_for(rater) is not None
     return render(request, "rater/end.html", {"study": study, "progress": where, "more": more})
 
 
-def is_waiting(study: Study, where: progress.RaterProgress) -> bool:
+def is_waiting(study: Study, where: progress.RaterProgress, preparation: progress.Preparation) -> bool:
     """Whether explanations are still being made that this rater may get."""
-    return study.running and where.preparing > 0 and where.done < where.limit
+    return study.running and preparation.comparisons > 0 and where.done < where.limit
 
 
 def comparison_page(

@@ -26,7 +26,8 @@ def number(value: float) -> str:
 def of_pair(pair: PairResult) -> str:
     score = f"{percent(pair.score)} for {pair.first}"
     if pair.low is None or pair.high is None:
-        return f"Too early to say about {pair.first} and {pair.second} ({score}; two raters and two problems needed)."
+        names = f"{pair.first} and {pair.second}"
+        return f"Too early to say about {names} ({score}; an interval takes two raters and two problems)."
     interval = f"{score}, 95\N{NO-BREAK SPACE}% interval {percent(pair.low)} to {percent(pair.high)}"
     if pair.low > 0.5:
         return f"Raters prefer {pair.first} to {pair.second} ({interval})."

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -35,7 +36,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def results(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.study_for(request.user, slug)
     rater_link = request.build_absolute_uri(reverse("studies:consent", args=[study.token]))
-    return render(request, "researcher/study.html", live_context(study) | {"rater_link": rater_link})
+    return render(request, "researcher/study.html", live_context(study, request.user) | {"rater_link": rater_link})
 
 
 @require_safe
@@ -52,14 +53,18 @@ def export(request: HttpRequest, slug: str) -> StreamingHttpResponse:
 @login_required
 def retry(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.study_for(request.user, slug)
-    if not request.user.has_perm("studies.change_study"):
+    if not may_retry(request.user):
         raise PermissionDenied("Only researchers with the permission to change studies can retry.")
     asked = launch.retry_failed(study)
     messages.success(request, f"{asked} explanation{'' if asked == 1 else 's'} will be made again.")
     return redirect("studies:results", slug)
 
 
-def live_context(study: Study) -> dict[str, Any]:
+def may_retry(user: User | AnonymousUser) -> bool:
+    return user.has_perm("studies.change_study")
+
+
+def live_context(study: Study, user: User | AnonymousUser) -> dict[str, Any]:
     """Everything on the results page that changes by itself; the socket sends the same."""
     found = statistics.results(study)
     return {
@@ -69,5 +74,6 @@ def live_context(study: Study) -> dict[str, Any]:
         "chart": charts.interval_chart(found.pairs),
         "pair_readings": [readings.of_pair(pair) for pair in found.pairs],
         "agreement": readings.of_agreement(found),
+        "may_retry": may_retry(user),
         "sides": readings.of_sides(found),
     }
