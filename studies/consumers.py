@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -24,6 +25,7 @@ from studies.views.researcher import live_context
 log = logging.getLogger(__name__)
 
 PAUSE = 1.0  # seconds between two messages to one page
+SHARE = 9  # the pause is this many times the work: the statistics of a large study take seconds
 REFUSED = 4004  # close code: not there, or not for you
 
 
@@ -74,9 +76,10 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels sh
         while True:
             await self.stale.wait()
             self.stale.clear()
+            began = time.monotonic()
             message = await database_sync_to_async(self.snapshot)()
             await self.send(text_data=json.dumps(message))
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(max(PAUSE, SHARE * (time.monotonic() - began)))
 
     def stopped(self, task: asyncio.Task[None]) -> None:
         """Without its task the socket is deaf: closing it makes the page ask by itself."""
