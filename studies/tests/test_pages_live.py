@@ -53,7 +53,7 @@ async def test_a_waiting_rater_hears_when_there_is_something_to_compare(make_stu
     client = await in_thread(pages.consent)(study)
     opened = await open_socket(f"/ws/r/{study.token}/", client)
     first = await message(opened)
-    assert (first["ready"], first["preparing"], first["done"]) == (False, 4, 0)
+    assert (first["ready"], first["preparing"]) == (False, 4)
     await in_thread(cast.make_all_ready)(study)
     await change("inference")
     assert (await message(opened))["ready"] is True

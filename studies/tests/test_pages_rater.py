@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from studies import assignment, launch
+from studies import access, assignment, launch
 from studies.models import Assignment, Judgement, Rater, Study
 from studies.tests import cast, pages
 
@@ -197,7 +197,7 @@ def test_the_link_of_a_draft_is_not_found(make_study: MakeStudy) -> None:
 @pytest.mark.parametrize("cookie", ["nonsense", "6d0c9f3e-0000-4000-8000-000000000000:abc"])
 def test_without_or_with_a_forged_cookie_one_is_asked_to_consent(study: Study, cookie: str) -> None:
     client = Client()
-    client.cookies[f"rater_{study.pk}"] = cookie
+    client.cookies[access.cookie_name(study.token)] = cookie
     page = pages.compare(client, study)
     assert page.redirect_chain[-1][0] == reverse("studies:consent", args=[study.token])
     assert client.post(reverse("studies:undo", args=[study.token])).status_code == 302

@@ -86,7 +86,7 @@ def judge(request: HttpRequest, token: str, public_id: UUID) -> HttpResponse:
 
 @require_POST
 def undo(request: HttpRequest, token: str) -> HttpResponse:
-    study, rater = access.visitor(request, token)
+    _, rater = access.visitor(request, token)
     if rater is None:
         return redirect("studies:consent", token)
     judging.undo_last(rater)
