@@ -23,8 +23,9 @@ BLOCK = 64  # query rows handled at a time: the working memory is heads × BLOCK
 class Tape:
     """What one forward pass leaves behind. Segment s covers tokens [bounds[s], bounds[s + 1]).
 
-    Rows are measured from segment `first` on. Mass that has reached an earlier segment can never come back to a later
-    one, so that earlier segments are made absorbing: their rows are those of the identity.
+    Rows are measured from segment `first` on, and those tokens have to be in the pass; earlier ones may come from a
+    cache. Mass that has reached an earlier segment can never come back to a later one, so that earlier segments are
+    made absorbing: their rows are those of the identity.
     """
 
     bounds: tuple[int, ...]
@@ -76,15 +77,20 @@ def segment_attention(
 
 
 def reduced(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None, tape: Tape) -> Tensor:
-    """Mean attention from segment to segment [S', S'] of one layer. query [H, T, D], key [H_kv, T, D]."""
+    """Mean attention from segment to segment [S', S'] of one layer.
+
+    query [H, R, D] are the last R of the T tokens, key [H_kv, T, D] all of them; mask [1, 1, R, T] or None.
+    """
     segments = len(tape.bounds) - 1
     start, length = tape.bounds[tape.first], tape.bounds[-1]
+    known = length - query.shape[1]  # tokens whose keys came from a cache
     member = membership(tape.bounds, key)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    rows = [
-        block_rows(query[:, at : at + BLOCK] * scale, key, block_mask(mask, at, min(at + BLOCK, length), key), member)
-        for at in range(start, length, BLOCK)
-    ]
+    scaled = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    rows = []
+    for at in range(start, length, BLOCK):
+        end = min(at + BLOCK, length)
+        allowed = visible(at, end, key) if mask is None else shown(mask[0, 0, at - known : end - known, :end])
+        rows.append(block_rows(scaled[:, at - known : end - known], key, allowed, member))
     own = member[start:]
     means = own.T @ torch.cat(rows) / own.sum(0).clamp(min=1)[:, None]
     means[: tape.first] = torch.eye(segments, device=key.device)[: tape.first]
@@ -112,13 +118,15 @@ def block_rows(query: Tensor, key: Tensor, allowed: Tensor, member: Tensor) -> T
     return (scores.softmax(-1) @ member[:end]).mean(0)
 
 
-def block_mask(mask: Tensor | None, start: int, end: int, key: Tensor) -> Tensor:
-    """Which keys the query rows [start, end) may look at: [end - start, end] bool."""
-    if mask is not None:
-        own = mask[0, 0, start:end, :end]
-        return own if own.dtype == torch.bool else own >= 0
-    positions = torch.arange(end, device=key.device)
+def visible(start: int, end: int, like: Tensor) -> Tensor:
+    """Which of the first `end` keys tokens [start, end) may look at, each at none after itself: bool."""
+    positions = torch.arange(end, device=like.device)
     return positions[None, :] <= positions[start:end, None]
+
+
+def shown(mask: Tensor) -> Tensor:
+    """A mask as bool: one that is added to the scores is 0 where a token may look."""
+    return mask if mask.dtype == torch.bool else mask >= 0
 
 
 def rollout(attention: Tensor, start: int) -> Tensor:

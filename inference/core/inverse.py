@@ -14,7 +14,7 @@ from inference.core.features import explanation_features
 from inference.core.head import Head
 from inference.core.inversion import Inversion, invert, states_answer
 from inference.core.language_model import LanguageModel
-from inference.core.reasoning import silent
+from inference.core.reasoning import silent, worked_examples
 from inference.core.records import Candidate, EvidenceRecord, Progress, StepTest, Trace
 
 
@@ -54,7 +54,7 @@ def explain_inverse(
     settings = settings or InverseSettings()
     layer = checked_layer(model, head, settings)
     progress("Following the attention back", 0.0)
-    inversion = invert(model, trace, layer)
+    inversion = invert(model, trace, layer, worked_examples(model))
     scores = step_scores(head, inversion)
     tests = []
     for done, step in enumerate(ranked(trace, scores)[: settings.tested_steps]):

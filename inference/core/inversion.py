@@ -50,22 +50,26 @@ def default_layer(model: LanguageModel) -> int:
     return max(1, round(model.layers * 2 / 3))
 
 
-def invert(model: LanguageModel, trace: Trace, layer: int | None = None) -> Inversion:
+def invert(
+    model: LanguageModel, trace: Trace, layer: int | None = None, prefix: PrefixCache | None = None
+) -> Inversion:
     """Signals and features of each step of `trace`, from one forward pass.
 
-    `layer` counts decoder layers from 1; by default two thirds of the depth. Raises ValueError outside 1..L.
+    `layer` counts decoder layers from 1; by default two thirds of the depth. What `prefix` shares with the prompt is
+    not computed again. Raises ValueError for a layer outside 1..L.
     """
     layer = default_layer(model) if layer is None else layer
     if not 1 <= layer <= model.layers:
         raise ValueError(f"layer is {layer}; {model.name} has layers 1 to {model.layers}")
     ids = (*trace.prompt_ids, *(token.id for token in trace.tokens))
     segments = segmented(trace)
-    cache = DynamicCache(config=model.module.config)
+    cache = (prefix.branch(trace.prompt_ids) if prefix else None) or DynamicCache(config=model.module.config)
+    known = cache.get_seq_length()
     with recording(Tape(segments.bounds, first=2)) as tape:
-        output = model.forward(ids, past_key_values=cache, use_cache=True, output_hidden_states=True)
+        output = model.forward(ids[known:], past_key_values=cache, use_cache=True, output_hidden_states=True)
     flow = tape.flow()
     signals = step_signals(trace, inverse_flow(flow, segments, len(trace.steps)))
-    pooled = pooled_steps(output.hidden_states[layer][0], trace)
+    pooled = pooled_steps(output.hidden_states[layer][0, len(trace.prompt_ids) - known :], trace)
     features = torch.cat([pooled, torch.tensor([astuple(signal) for signal in signals])], dim=1)
     return Inversion(signals, features, flow, segments, layer, PrefixCache(ids, cache))
 
@@ -148,7 +152,6 @@ def fork_start(trace: Trace, index: int) -> int:
 
 
 def pooled_steps(hidden: Tensor, trace: Trace) -> Tensor:
-    """Mean hidden state over each step's tokens: [S, H] float32. hidden [T, H]."""
-    prompt = len(trace.prompt_ids)
-    spans = [hidden[prompt + step.token_start : prompt + step.token_end] for step in trace.steps]
+    """Mean hidden state over each step's tokens: [S, H] float32. hidden [tokens of the chain, H]."""
+    spans = [hidden[step.token_start : step.token_end] for step in trace.steps]
     return torch.stack([span.float().mean(0) for span in spans]).cpu()

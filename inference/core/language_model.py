@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import DynamicCache
 
 from inference.core import flow
 from inference.core.decode import PrefixCache, Row, Sampling, decode
@@ -26,7 +27,7 @@ PLAIN_TEMPLATE = (
 class LanguageModel:
     """`hidden` is the width H of the hidden states, `layers` the number of decoder layers L.
 
-    Safe to use from several threads: nothing is changed after construction.
+    Safe to use from several threads.
     """
 
     def __init__(self, module: Any, tokenizer: Any, name: str, revision: str = "") -> None:
@@ -40,6 +41,7 @@ class LanguageModel:
         self.hidden: int = module.config.get_text_config().hidden_size
         self.layers: int = module.config.get_text_config().num_hidden_layers
         self.end_ids = end_ids(module, tokenizer)
+        self._prefixes: dict[tuple[int, ...], PrefixCache] = {}
 
     @classmethod
     def load(
@@ -83,6 +85,18 @@ class LanguageModel:
         """The prompt that asks for the assistant's next turn, as text and as token ids."""
         text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
         return text, self.encode(text)
+
+    def prefix(self, ids: tuple[int, ...]) -> PrefixCache:
+        """Keys and values of `ids`, computed once and kept: for a beginning that many prompts share.
+
+        Texts then depend on the prompt alone, and not on what was asked before it.
+        """
+        known = self._prefixes.get(ids)
+        if known is None:
+            cache = DynamicCache(config=self.module.config)
+            self.forward(ids, past_key_values=cache, use_cache=True)
+            known = self._prefixes[ids] = PrefixCache(ids, cache)
+        return known
 
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

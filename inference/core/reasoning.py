@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from inference.core.answer import read_answer
-from inference.core.decode import Sampling
+from inference.core.decode import PrefixCache, Sampling
 from inference.core.examples import EXAMPLES
 from inference.core.language_model import LanguageModel, Message
 from inference.core.records import Problem, Progress, ReasoningError, ReasonSettings, Trace
@@ -29,6 +29,7 @@ def reason(model: LanguageModel, problem: Problem, settings: ReasonSettings, pro
         prompt_ids,
         sampling(settings),
         stop=answer_is_stated,
+        prefix=worked_examples(model),
         tick=lambda share: progress("The model is thinking", share),
     )
     chain = "".join(token.text for token in tokens)
@@ -40,6 +41,11 @@ def reason(model: LanguageModel, problem: Problem, settings: ReasonSettings, pro
     steps = split_steps(chain, [token.text for token in tokens])
     progress("The model is thinking", 1.0)
     return Trace(problem, prompt, prompt_ids, chain, tokens, steps, answer, settings)
+
+
+def worked_examples(model: LanguageModel) -> PrefixCache:
+    """The beginning that all prompts share, read once: it is most of a prompt."""
+    return model.prefix(model.encode_chat(messages(Problem("?", ("Yes", "No"))))[1])
 
 
 def sampling(settings: ReasonSettings) -> Sampling:

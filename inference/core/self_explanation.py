@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inference.core.decode import Sampling
 from inference.core.language_model import LanguageModel
-from inference.core.reasoning import messages, silent, user
+from inference.core.reasoning import messages, silent, user, worked_examples
 from inference.core.records import Progress, ReasoningError, Trace
 
 LONGEST = 80  # tokens
@@ -24,7 +24,9 @@ def self_explain(model: LanguageModel, trace: Trace, progress: Progress = silent
         user(REQUEST.format(answer=trace.answer.text)),
     ]
     _, ids = model.encode_chat(turns)
-    (tokens,) = model.generate(ids, Sampling(LONGEST), tick=lambda share: progress(stage, share))
+    (tokens,) = model.generate(
+        ids, Sampling(LONGEST), prefix=worked_examples(model), tick=lambda share: progress(stage, share)
+    )
     text = "".join(token.text for token in tokens).strip()
     if not text:
         raise ReasoningError("Asked to explain itself, the model wrote nothing.")

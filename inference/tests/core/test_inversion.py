@@ -7,6 +7,7 @@ import torch
 
 from inference.core import ReasonSettings, Trace, invert, reason
 from inference.core.inversion import answer_position, fork_start
+from inference.core.reasoning import worked_examples
 from inference.tests.core.conftest import PROBLEM
 
 
@@ -51,6 +52,16 @@ def test_a_later_step_does_not_change_the_flow_before_the_answer(model, trace):
     one, other = invert(model, trace), invert(model, changed)
     for first, second in zip(one.signals, other.signals, strict=True):
         assert first.inverse_flow == pytest.approx(second.inverse_flow)
+
+
+def test_a_prefix_saves_work_and_changes_nothing(model, trace):
+    whole = invert(model, trace)
+    prefix = worked_examples(model)
+    assert prefix.branch(trace.prompt_ids).get_seq_length() > len(trace.prompt_ids) / 2
+    quick = invert(model, trace, prefix=prefix)
+    torch.testing.assert_close(quick.flow, whole.flow, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(quick.step_features, whole.step_features, atol=1e-5, rtol=1e-5)
+    assert quick.prefix.cache.get_seq_length() == whole.prefix.cache.get_seq_length()
 
 
 def test_the_cache_of_the_pass_holds_the_whole_trace(model, trace):
