@@ -18,28 +18,26 @@ from studies.models import Assignment, Rater, Study
 COOKIE_AGE = 60 * 60 * 24 * 90  # seconds
 
 
-def cookie_name(study: Study) -> str:
-    return f"rater_{study.pk}"
+def cookie_name(token: str) -> str:
+    return f"rater_{token[:8]}"
 
 
-def study_by_token(token: str) -> Study:
-    """The launched study that a rater's link names. Raises Http404 for any other link."""
-    return get_object_or_404(Study, token=token, launched_at__isnull=False)
+def visitor(request: HttpRequest, token: str) -> tuple[Study, Rater | None]:
+    """The launched study that a rater's link names, and who consented to it in this browser.
 
-
-def rater_of(request: HttpRequest, study: Study) -> Rater | None:
-    """Who consented in this browser, by the signed cookie; None before consent or with a forged cookie."""
-    public_id = request.get_signed_cookie(cookie_name(study), default="", salt=study.token)
-    return rater_by_id(study, public_id) if public_id else None
-
-
-def rater_by_id(study: Study, public_id: str) -> Rater | None:
-    return Rater.objects.filter(study=study, public_id=public_id).select_related("study").first()
+    The rater is known by a signed cookie: None before consent or with a forged one. Raises Http404 for other links.
+    """
+    public_id = request.get_signed_cookie(cookie_name(token), default="", salt=token)
+    raters = Rater.objects.filter(study__token=token, study__launched_at__isnull=False).select_related("study")
+    rater = raters.filter(public_id=public_id).first() if public_id else None
+    if rater:
+        return rater.study, rater
+    return get_object_or_404(Study, token=token, launched_at__isnull=False), None
 
 
 def remember(response: HttpResponse, rater: Rater) -> None:
     response.set_signed_cookie(
-        cookie_name(rater.study),
+        cookie_name(rater.study.token),
         str(rater.public_id),
         salt=rater.study.token,
         max_age=COOKIE_AGE,

@@ -30,10 +30,11 @@ def next_for(rater: Rater, at: datetime | None = None) -> Assignment | None:
     """
     at = at or timezone.now()
     with transaction.atomic():
-        Rater.objects.select_for_update().get(pk=rater.pk)
+        locked = Rater.objects.select_for_update().with_counts()
+        given = locked.values_list("given", flat=True).get(pk=rater.pk)  # type: ignore[misc]
         mine = Assignment.objects.filter(rater=rater, released_at__isnull=True)
         unanswered = mine.unanswered().with_texts().order_by("pk").first()
-        if unanswered or rater.study.closed_at or mine.count() >= rater.study.rater_limit:
+        if unanswered or rater.study.closed_at or given >= rater.study.rater_limit:
             return unanswered
         return claim(rater, at) or (release_expired(rater.study, at) and claim(rater, at)) or None
 

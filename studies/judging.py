@@ -43,7 +43,7 @@ def record(
     Raises AlreadyJudged or PlaceGone, and then stores nothing.
     """
     with transaction.atomic():
-        row = Assignment.objects.select_for_update().get(pk=assignment.pk)
+        row = Assignment.objects.select_for_update(of=("self",)).select_related("rater").get(pk=assignment.pk)
         last = row.judgements.order_by("-revision").first()
         open_revision = last.revision + 1 if last else 1
         if (last and last.choice != Choice.UNDONE) or revision != open_revision:
@@ -59,7 +59,7 @@ def undo_last(rater: Rater, at: datetime | None = None) -> Assignment | None:
     with transaction.atomic():
         Rater.objects.select_for_update().get(pk=rater.pk)
         mine = Judgement.objects.current().filter(assignment__rater=rater)
-        last = mine.select_related("assignment").order_by("-pk").first()
+        last = mine.select_related("assignment__rater").order_by("-pk").first()
         if last is None:
             return None
         _append(last.assignment, last.revision + 1, Choice.UNDONE, at)
@@ -70,8 +70,7 @@ def undo_last(rater: Rater, at: datetime | None = None) -> Assignment | None:
 def _append(
     row: Assignment, revision: int, choice: str, at: datetime | None, reason: str = "", seconds: float | None = None
 ) -> Judgement:
-    study_id = Rater.objects.values_list("study_id", flat=True).get(pk=row.rater_id)
-    transaction.on_commit(partial(announce, f"study.{study_id}", "study.changed"), robust=True)
+    transaction.on_commit(partial(announce, f"study.{row.rater.study_id}", "study.changed"), robust=True)
     return Judgement.objects.create(
         assignment=row,
         revision=revision,

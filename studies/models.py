@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from inference.models import Explainer, Explanation, Problem, ProblemSet
 from inference.querysets import ExplanationQuerySet
-from studies.querysets import AssignmentQuerySet, ComparisonQuerySet, JudgementQuerySet
+from studies.querysets import AssignmentQuerySet, ComparisonQuerySet, JudgementQuerySet, RaterQuerySet
 
 QUESTION = "Which explanation helps you more to understand why the model gave this answer?"
 CONSENT = (
@@ -125,6 +125,8 @@ class Rater(models.Model):
     study = models.ForeignKey(Study, models.CASCADE, related_name="raters")
     start = models.PositiveIntegerField(editable=False)
     consented_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = RaterQuerySet.as_manager()
 
     class Meta:
         ordering = ("pk",)

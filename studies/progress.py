@@ -14,9 +14,18 @@ from studies.models import Comparison, Judgement, Rater, Study
 class RaterProgress:
     done: int
     limit: int  # comparisons that this rater is given at most
-    can_undo: bool
-    preparing: int  # comparisons of the study whose explanations are still being made
-    stage: str  # what a worker is doing for the study now; empty when nothing
+
+    @property
+    def can_undo(self) -> bool:
+        return self.done > 0
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is still being made for a study; `stage` is what a worker is doing for it now, empty when nothing."""
+
+    comparisons: int
+    stage: str
 
 
 @dataclass(frozen=True)
@@ -41,16 +50,13 @@ class StudyProgress:
 
 
 def for_rater(rater: Rater) -> RaterProgress:
-    study = rater.study
-    done = Judgement.objects.current().filter(assignment__rater=rater).count()
+    counts = Rater.objects.with_counts().values("done", "places").get(pk=rater.pk)  # type: ignore[misc]
+    return RaterProgress(done=counts["done"], limit=min(rater.study.rater_limit, counts["places"]))
+
+
+def preparation(study: Study) -> Preparation:
     preparing = Comparison.objects.filter(study=study).preparing().count()
-    return RaterProgress(
-        done=done,
-        limit=min(study.rater_limit, study.comparisons.count()),
-        can_undo=done > 0,
-        preparing=preparing,
-        stage=next(iter(stages(study)), "") if preparing else "",
-    )
+    return Preparation(preparing, next(iter(stages(study)), "") if preparing else "")
 
 
 def for_study(study: Study) -> StudyProgress:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, Func, IntegerField, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 if TYPE_CHECKING:
     from studies.models import Assignment, Comparison, Judgement, Rater  # noqa: F401  # named in the bases below
@@ -52,6 +53,25 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
     def with_texts(self) -> AssignmentQuerySet:
         """Everything that the compare page shows, in one query."""
         return self.select_related("comparison__problem", "comparison__first__trace", "comparison__second")
+
+
+class RaterQuerySet(models.QuerySet["Rater"]):
+    def with_counts(self) -> RaterQuerySet:
+        """Adds `given` (comparisons held), `done` (answers that stand) and `places` (comparisons of the study)."""
+        from studies.models import Assignment, Comparison, Judgement
+
+        given = Assignment.objects.filter(rater=OuterRef("pk"), released_at__isnull=True)
+        done = Judgement.objects.current().filter(assignment__rater=OuterRef("pk"))
+        # Positions run from 0 without a gap, so the last one counts them, whatever the size of the study.
+        last = Comparison.objects.filter(study=OuterRef("study")).order_by("-position").values("position")[:1]
+        return self.annotate(given=counted(given), done=counted(done), places=Coalesce(Subquery(last), -1) + 1)
+
+
+def counted(rows: models.QuerySet[Any]) -> Subquery:
+    """The number of `rows` as one column of an outer query."""
+    return Subquery(
+        rows.order_by().annotate(number=Func(template="COUNT(*)", output_field=IntegerField())).values("number")
+    )
 
 
 class JudgementQuerySet(models.QuerySet["Judgement"]):
