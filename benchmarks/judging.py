@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROUNDS = 20
 BATCH = 2000
+TRANSACTION = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")  # not counted: they touch no rows
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def measure(size: int) -> dict[str, float]:
             answer = {"choice": "a", "revision": page.context["revision"], "reason": ""}
             answered = client.post(f"/r/{study.token}/judge/{assignment.public_id}/", answer)
         seconds.append(time.perf_counter() - started)
-        counts.append(len(queries))
+        counts.append(sum(not query["sql"].startswith(TRANSACTION) for query in queries))
         assert answered.status_code == 302, answered.content
     return {
         "comparisons": size,
