@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from inference.core.answer import find_stated
 from inference.core.records import Alternative, Candidate, EvidenceRecord, StepTest
 from inference.core.steps import content
 
@@ -29,7 +30,10 @@ def brief(record: EvidenceRecord) -> list[str]:
 def contrastive(record: EvidenceRecord) -> list[str]:
     sentences = [f"Why {quote(record.answer)} and not something else?"]
     for test in record.decision_points or record.tests[:1]:
-        sentences += [f"At step {test.step + 1} the model wrote {quoted_step(record, test.step)}.", *contrast(test)]
+        sentences += [
+            f"At step {test.step + 1} the model wrote {quoted_step(record, test.step)}.",
+            *contrast(record, test),
+        ]
     return [*sentences, verdict(record)]
 
 
@@ -38,7 +42,7 @@ def detailed(record: EvidenceRecord) -> list[str]:
     sentences += [f"({index + 1}) {quoted_step(record, index)}" for index in range(len(record.steps))]
     sentences[-1] += "."
     for test in record.tests:
-        sentences += [tested(record, test), *contrast(test), judged(test)]
+        sentences += [tested(record, test), *contrast(record, test), judged(test)]
     return [*sentences, *untested(record), *attended(record), *closing(record)]
 
 
@@ -76,19 +80,18 @@ def tested(record: EvidenceRecord, test: StepTest) -> str:
     )
 
 
-def contrast(test: StepTest) -> list[str]:
+def contrast(record: EvidenceRecord, test: StepTest) -> list[str]:
     """What else the model could have written at this step, and where that led."""
     if not test.different:
         return [f"In all {test.rollouts} new tries it wrote the same or nearly the same."]
     sentences = [f"In {test.different} of {test.rollouts} new tries it wrote something else there."]
-    return sentences + [instead(test, other) for other in shown(test)]
+    return sentences + [instead(test, other) for other in shown(test, record.answer)]
 
 
-def shown(test: StepTest) -> tuple[Alternative, ...]:
-    """The most frequent alternative, and the most frequent one that ended elsewhere, if that is another."""
+def shown(test: StepTest, answer: str) -> tuple[Alternative, ...]:
+    """The most frequent alternative, and the most frequent one that led to another answer if it is not that."""
     first = test.alternatives[:1]
-    kept = set(test.kept_answers)
-    elsewhere = [other for other in test.alternatives if set(other.answers) - kept]
+    elsewhere = [other for other in test.alternatives if set(other.answers) - {answer, ""}]
     return first + tuple(other for other in elsewhere[:1] if other not in first)
 
 
@@ -122,7 +125,7 @@ def judged(test: StepTest) -> str:
 
 def untested(record: EvidenceRecord) -> list[str]:
     done = {test.step for test in record.tests}
-    rest = [f"{index + 1}" for index in range(len(record.steps)) if index not in done]
+    rest = [f"{index + 1}" for index in choices(record) if index not in done]
     if not rest:
         return []
     return [f"Step {rest[0]} was not tested." if len(rest) == 1 else f"Steps {listed(rest)} were not tested."]
@@ -130,17 +133,20 @@ def untested(record: EvidenceRecord) -> list[str]:
 
 def attended(record: EvidenceRecord) -> list[str]:
     """Attention proposes, it shows nothing: the sentence says so."""
-    shares = [signal.inverse_flow for signal in record.signals]
-    if len(shares) < 2:
+    steps = choices(record)
+    if len(steps) < 2:
         return []
-    top = max(range(len(shares)), key=shares.__getitem__)
+    top = max(steps, key=lambda step: record.signals[step].inverse_flow)
     return [
-        f"When it gave its answer, most of the model's attention led back to step {top + 1} "
-        f"({percent(shares[top])} of it); that alone does not show that this step mattered."
-        if shares[top] > 0.5
-        else f"When it gave its answer, more of the model's attention led back to step {top + 1} "
-        f"({percent(shares[top])} of it) than to any other; that alone does not show that this step mattered."
+        f"When it gave its answer, {percent(record.signals[top].inverse_flow)} of the attention that it paid to its "
+        f"own steps led back to step {top + 1}, more than to any other step before the answer; "
+        "that alone does not show that this step mattered."
     ]
+
+
+def choices(record: EvidenceRecord) -> list[int]:
+    """The steps that do more than state the answer."""
+    return [index for index, step in enumerate(record.steps) if find_stated(step) is None]
 
 
 def closing(record: EvidenceRecord) -> list[str]:
@@ -176,7 +182,7 @@ def times(count: int) -> str:
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
+    return f"{100 * share:.0f}%" if share >= 0.01 else "less than 1%"
 
 
 def listed(parts: list[str]) -> str:
