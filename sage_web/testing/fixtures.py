@@ -29,7 +29,12 @@ def model_folder() -> Path:
 
 
 @pytest.fixture
-def live_app(transactional_db: None) -> Iterator[str]:
+def shared_db(transactional_db: None, django_db_serialized_rollback: None) -> None:
+    """A database that other threads and processes see too, with the rows that migrations put there."""
+
+
+@pytest.fixture
+def live_app(shared_db: None) -> Iterator[str]:
     """The address of a real server in a thread: pages and WebSockets, as `manage.py serve` runs them."""
     from channels.layers import channel_layers
 

@@ -30,7 +30,7 @@ def wait_until(holds: Callable[[], object], seconds: float = 60, every: float = 
 class Manage:
     """`manage.py` with `arguments` in the project's folder; `environment` is laid over the tests' own.
 
-    As a context manager it is killed at the end, if it still runs.
+    As a context manager it is killed at the end, if it still runs; when the test failed, its output is printed.
     """
 
     def __init__(self, *arguments: str, **environment: str) -> None:
@@ -92,3 +92,5 @@ class Manage:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(10)
+        if error is not None:
+            print(f"-- manage.py {' '.join(self.process.args[2:])} said:\n{self.output}")  # type: ignore[index]  # noqa: T201
