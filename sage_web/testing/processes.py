@@ -34,6 +34,7 @@ class Manage:
     """
 
     def __init__(self, *arguments: str, **environment: str) -> None:
+        self.arguments = " ".join(arguments)
         self.lines: list[str] = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
@@ -93,4 +94,4 @@ class Manage:
             self.process.kill()
         self.process.wait(10)
         if error is not None:
-            print(f"-- manage.py {' '.join(self.process.args[2:])} said:\n{self.output}")  # type: ignore[index]  # noqa: T201
+            print(f"-- manage.py {self.arguments} said:\n{self.output}")  # noqa: T201
