@@ -5,7 +5,8 @@ Everything is convex and full-batch, so the same data and settings give the same
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ from training.core.davidson import log_losses
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # L2 strengths tried by cross-validation
 FOLDS = 5
+SURFACE = 2  # the last explanation features: length and likelihood
+SIGNALS = 5  # the last step features: the StepSignals
 
 Tell = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
@@ -48,6 +51,22 @@ def fit_preference(pairs: Pairs, tell: Tell) -> Fitted:
 
     Raises ValueError with fewer than two problems: nothing can then be held out.
     """
+    with one_thread():
+        return chosen_by_cross_validation(pairs, tell)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Thousands of tiny operations: a second thread costs more than it saves, on a busy machine tenfold."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def chosen_by_cross_validation(pairs: Pairs, tell: Tell) -> Fitted:
     folds = fold_of(pairs.problems)
     held_out = {}
     for done, strength in enumerate(STRENGTHS):
@@ -82,8 +101,8 @@ def out_of_fold(pairs: Pairs, folds: Tensor, strength: float) -> Tensor:
 def fit_scorer(pairs: Pairs, strength: float) -> Scorer:
     """Minimise mean negative log-likelihood + strength/2 · |w|², features standardised on these pairs."""
     scorer = Scorer(pairs.first.shape[1])
-    standardise(scorer, torch.cat([pairs.first, pairs.second]))
-    difference = ((pairs.first - pairs.second) / scorer.scale).double()
+    standardise(scorer, torch.cat([pairs.first, pairs.second]), SURFACE)
+    difference, back = rotated(((pairs.first - pairs.second) / scorer.scale).double())
     weight = torch.zeros(difference.shape[1], dtype=torch.float64, requires_grad=True)
     log_nu = torch.zeros((), dtype=torch.float64, requires_grad=True)
 
@@ -93,8 +112,18 @@ def fit_scorer(pairs: Pairs, strength: float) -> Scorer:
 
     minimise(objective, [weight, log_nu])
     with torch.no_grad():
-        scorer.weight.copy_(weight.float())
+        scorer.weight.copy_((back @ weight).float())
     return scorer
+
+
+def rotated(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Features [N, F] in the r <= min(N, F) directions that they span, [N, r], and the way back, [F, r].
+
+    A weight outside their span only adds to the L2 penalty, so the fit is the same, in far fewer dimensions.
+    """
+    _, size, directions = torch.linalg.svd(features, full_matrices=False)
+    back = directions[size > 1e-9 * size.max()].T
+    return features @ back, back
 
 
 def calibrate(difference: Tensor, outcomes: Tensor) -> Calibration:
@@ -114,7 +143,7 @@ def fit_steps(steps: StepEffects, strength: float = 1.0) -> Scorer:
     """Ridge regression of causal effects on step features; all weights 0 without any step."""
     scorer = Scorer(steps.features.shape[1])
     if len(steps):
-        standardise(scorer, steps.features)
+        standardise(scorer, steps.features, SIGNALS)
         x = ((steps.features - scorer.mean) / scorer.scale).double()
         y = (steps.effects - steps.effects.mean()).double()
         gram = x @ x.T + strength * x.shape[1] * torch.eye(len(x), dtype=torch.float64)
@@ -123,11 +152,18 @@ def fit_steps(steps: StepEffects, strength: float = 1.0) -> Scorer:
     return scorer
 
 
-def standardise(scorer: Scorer, features: Tensor) -> None:
-    """Set the scorer's mean and scale from features [N, F]; a constant feature keeps scale 1."""
+def standardise(scorer: Scorer, features: Tensor, named: int) -> None:
+    """Set the scorer's mean and scale from features [N, F]; a constant feature keeps scale 1.
+
+    The last `named` features count in full. The hidden state before them is scaled to count, as a whole, like one
+    of them: otherwise a thousand of its dimensions drown the few numbers that are known to matter.
+    """
     spread = features.std(dim=0, unbiased=False)
+    hidden = features.shape[1] - named
+    scale = torch.where(spread > 1e-6, spread, torch.ones_like(spread))
+    scale[:hidden] *= hidden**0.5
     scorer.mean.copy_(features.mean(dim=0))
-    scorer.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
+    scorer.scale.copy_(scale)
 
 
 def minimise(objective: Callable[[], Tensor], parameters: list[Tensor]) -> None:
