@@ -248,3 +248,11 @@ def test_every_list_of_the_admin_opens(admin_client: Client, study: Study, state
     assert (
         admin_client.get(reverse("admin:inference_problemset_change", args=[study.problem_set_id])).status_code == 200
     )
+
+
+def test_arms_that_failed_for_the_same_reason_are_one_entry(failed: Explanation, staff_client: Client) -> None:
+    Explanation.objects.filter(trace=failed.trace).update(failed_at=failed.failed_at, error=failed.error)
+    html = results(staff_client, Study.objects.get())
+    assert "2 explanations could not be made" in html
+    assert html.count("the chain is empty") == 1
+    assert "inverse, chain" in html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import messages
@@ -60,16 +61,25 @@ def retry(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("studies:results", slug)
 
 
+def by_reason(failures: Iterable[progress.Failure]) -> list[dict[str, Any]]:
+    """One entry per problem and reason: a chain that cannot be used fails all the arms in the same words."""
+    arms: dict[tuple[str, str], list[str]] = {}
+    for failure in failures:
+        arms.setdefault((failure.problem, failure.error), []).append(failure.arm)
+    return [{"problem": problem, "error": error, "arms": names} for (problem, error), names in arms.items()]
+
+
 def may_retry(user: User | AnonymousUser) -> bool:
     return user.has_perm("studies.change_study")
 
 
 def live_context(study: Study, user: User | AnonymousUser) -> dict[str, Any]:
     """Everything on the results page that changes by itself; the socket sends the same."""
-    found = statistics.results(study)
+    found, where = statistics.results(study), progress.for_study(study)
     return {
         "study": study,
-        "progress": progress.for_study(study),
+        "progress": where,
+        "failures": by_reason(where.failures),
         "results": found,
         "chart": charts.interval_chart(found.pairs),
         "pair_readings": [readings.of_pair(pair) for pair in found.pairs],
