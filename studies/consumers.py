@@ -78,7 +78,10 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels sh
             self.stale.clear()
             began = time.monotonic()
             message = await database_sync_to_async(self.snapshot)()
-            await self.send(text_data=json.dumps(message))
+            try:
+                await self.send(text_data=json.dumps(message))
+            except OSError:  # by the ASGI specification: the page has gone, and `disconnect` follows
+                return
             await asyncio.sleep(max(PAUSE, SHARE * (time.monotonic() - began)))
 
     def stopped(self, task: asyncio.Task[None]) -> None:
