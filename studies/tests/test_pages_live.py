@@ -1,4 +1,4 @@
-"""Live updates over WebSockets, through the same application that serves them."""
+"""Live updates over WebSockets."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from channels.auth import AuthMiddlewareStack
 from channels.db import database_sync_to_async
 from channels.layers import channel_layers, get_channel_layer
+from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.test import Client
 
-from sage_web.asgi import application
 from studies import assignment, judging
 from studies.models import Study
+from studies.routing import websocket_urlpatterns
 from studies.tests import cast, pages
 
 pytestmark = pytest.mark.django_db(transaction=True)
 in_thread = database_sync_to_async
+application = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +31,7 @@ def fresh_layer() -> None:
 
 def socket(path: str, client: Client) -> WebsocketCommunicator:
     cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
-    headers = [(b"origin", b"http://localhost"), (b"host", b"localhost"), (b"cookie", cookies.encode())]
+    headers = [(b"cookie", cookies.encode())]
     return WebsocketCommunicator(application, path, headers)
 
 
