@@ -18,9 +18,9 @@ from sage_web.testing.processes import Manage, wait_until
 from studies.launch import launch
 from studies.models import Arm, Study
 
-pytestmark = [pytest.mark.real, pytest.mark.model]
+pytestmark = [pytest.mark.real, pytest.mark.model, pytest.mark.timeout(900)]
 
-PATIENCE = 120  # seconds; on an idle machine it is a tenth of that
+PATIENCE = 240  # seconds; on an idle machine it takes a tenth of that
 
 
 @pytest.fixture
