@@ -47,7 +47,10 @@ class StudyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     fieldsets = (
         (None, {"fields": ("title", "slug", "state", "pages")}),
         ("What is compared", {"fields": ("problem_set", "problem_limit", "seed")}),
-        ("What raters see", {"fields": ("question", "consent_text", "rater_limit", "judgements_wanted")}),
+        (
+            "What raters see",
+            {"fields": ("question", "consent_text", "chain_shown", "rater_limit", "judgements_wanted")},
+        ),
         ("When", {"fields": ("launched_at", "closed_at")}),
     )
 

@@ -18,6 +18,7 @@ COPIED = (
     "problem_limit",
     "question",
     "consent_text",
+    "chain_shown",
     "judgements_wanted",
     "rater_limit",
     "seed",

@@ -41,6 +41,11 @@ class Study(models.Model):
     )
     question = models.CharField(max_length=300, default=QUESTION)
     consent_text = models.TextField(default=CONSENT)
+    chain_shown = models.BooleanField(
+        default=True,
+        help_text="Show what the model wrote above the explanations. Off where an arm is the chain itself: raters would "
+        "recognise it.",
+    )
     judgements_wanted = models.PositiveSmallIntegerField(default=5, help_text="Judgements wanted per comparison.")
     rater_limit = models.PositiveSmallIntegerField(
         default=12, help_text="Comparisons that one rater is given at most."

@@ -58,7 +58,11 @@ def demo_study() -> Study:
     if existing:
         return existing
     study = Study.objects.create(
-        slug="demo", title="How a small model reasons", problem_set=starter_set(), problem_limit=PROBLEMS
+        slug="demo",
+        title="How a small model reasons",
+        problem_set=starter_set(),
+        problem_limit=PROBLEMS,
+        chain_shown=False,  # one arm is the chain
     )
     for method in METHODS:
         explainer, _ = Explainer.objects.get_or_create(name=method.replace("_", "-"), defaults={"method": method})
