@@ -128,9 +128,12 @@ def clustered_interval(
     if problem_of.max() < 1 or rater_of.max() < 1:
         return None
     random = np.random.default_rng(seed)
-    weight = draws(problem_of, random)[:, problem_of] * draws(rater_of, random)[:, rater_of]
-    totals = weight.sum(axis=1)
-    means = (weight @ points)[totals > 0] / totals[totals > 0]
+    drawn_problems, drawn_raters = draws(problem_of, random), draws(rater_of, random)
+    sums, sizes = (
+        (drawn_problems @ cells(values, problem_of, rater_of) * drawn_raters).sum(axis=1)
+        for values in (points, np.ones_like(points))
+    )
+    means = sums[sizes > 0] / sizes[sizes > 0]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 
@@ -138,6 +141,15 @@ def clustered_interval(
 def indices(labels: Sequence[int]) -> NDArray[np.intp]:
     """Labels replaced by 0, 1, 2, …"""
     return np.unique(np.asarray(labels), return_inverse=True)[1]
+
+
+def cells(
+    values: NDArray[np.float64], problem_of: NDArray[np.intp], rater_of: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """The sum of `values` in each cell, [problems, raters]."""
+    table = np.zeros((problem_of.max() + 1, rater_of.max() + 1))
+    np.add.at(table, (problem_of, rater_of), values)
+    return table
 
 
 def draws(cluster_of: NDArray[np.intp], random: np.random.Generator) -> NDArray[np.int64]:
