@@ -43,7 +43,7 @@ class Study(models.Model):
     consent_text = models.TextField(default=CONSENT)
     chain_shown = models.BooleanField(
         default=True,
-        help_text="Show what the model wrote above the explanations. Off where an arm is the chain: raters would recognise it.",
+        help_text="Show the chain above the explanations. Switch it off where an arm is the chain itself.",
     )
     judgements_wanted = models.PositiveSmallIntegerField(default=5, help_text="Judgements wanted per comparison.")
     rater_limit = models.PositiveSmallIntegerField(

@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
                 ('problem_limit', models.PositiveIntegerField(blank=True, help_text='Use only so many problems, spread over the kinds. Empty: all.', null=True)),
                 ('question', models.CharField(default='Which explanation helps you more to understand why the model gave this answer?', max_length=300)),
                 ('consent_text', models.TextField(default='You will read short explanations of answers that a computer model gave, and say which of two you find more helpful. There are no right or wrong answers. Your answers are stored without your name, address or account, and are used for research and to improve the model. You may stop at any time by closing the page.')),
-                ('chain_shown', models.BooleanField(default=True, help_text='Show what the model wrote above the explanations. Off where an arm is the chain: raters would recognise it.')),
+                ('chain_shown', models.BooleanField(default=True, help_text='Show the chain above the explanations. Switch it off where an arm is the chain itself.')),
                 ('judgements_wanted', models.PositiveSmallIntegerField(default=5, help_text='Judgements wanted per comparison.')),
                 ('rater_limit', models.PositiveSmallIntegerField(default=12, help_text='Comparisons that one rater is given at most.')),
                 ('seed', models.PositiveIntegerField(default=0, help_text='Fixes the order of comparisons and of sides.')),
