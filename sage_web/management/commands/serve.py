@@ -27,8 +27,12 @@ from sage_web.work import Sweeper, Worker, torch_threads
 STOP_WITHIN = 7.0  # seconds for the work in progress to be handed back
 
 
+class AskedToStop(BaseException):
+    """Ctrl-C or SIGTERM. Not KeyboardInterrupt, which, once raised inside PyTorch's import, ends Python as killed."""
+
+
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    raise AskedToStop
 
 
 class Command(BaseCommand):
@@ -39,13 +43,14 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=os.environ.get("PORT") or 8000, help="default: PORT, 8000")
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, leave)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, leave)
         try:
             with ExitStack() as held:
                 self.serve(held, host, port)
         except checks.CannotServeError as error:
             raise CommandError(str(error)) from error
-        except KeyboardInterrupt:
+        except AskedToStop:
             self.say("Stopped.")
 
     def serve(self, held: ExitStack, host: str, port: int) -> None:
