@@ -73,6 +73,7 @@ def resample(
         Sampling(longest, settings.temperature, settings.top_p, seed * 1009 + step + 1),
         rows=rollouts,
         stop=answer_is_stated,
+        options=trace.problem.options,
         prefix=prefix,
         tick=lambda share: progress(stage, share),
     )

@@ -8,7 +8,7 @@ keeping [T, V] scores, and finished rows leave the batch.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,9 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 NUCLEUS = 512  # tokens looked at first; the whole vocabulary is sorted only where they hold less than top_p
 TICK = 4  # tokens between two calls of `tick`
+
+
+Guide = Callable[[Sequence[int]], Collection[int] | None]
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,14 @@ def decode(
     rows: int,
     sampling: Sampling,
     finished: Callable[[Sequence[int]], bool],
+    guide: Guide = lambda ids: None,
     prefix: PrefixCache | None = None,
     tick: Callable[[float], None] = lambda share: None,
 ) -> list[Row]:
     """Continue `ids` in `rows` rows until `finished(new ids)` or `max_new_tokens`.
 
-    The token that finishes a row is kept. `tick` gets the share of the longest possible row that is written.
+    The token that finishes a row is kept. `guide` says which tokens may come next, None for any.
+    `tick` gets the share of the longest possible row that is written.
     """
     made = [Row(np.random.default_rng([sampling.seed, row])) for row in range(rows)]
     logits, cache = first_logits(module, ids, prefix)
@@ -88,7 +93,7 @@ def decode(
         logits = logits.expand(rows, -1)
     writing = list(made)
     for length in range(1, sampling.max_new_tokens + 1):
-        choose(logits, writing, sampling)
+        choose(logits, writing, sampling, guide)
         going = [index for index, row in enumerate(writing) if not finished(row.ids)]
         if not going or length == sampling.max_new_tokens:
             break
@@ -112,20 +117,33 @@ def first_logits(module: Any, ids: Sequence[int], prefix: PrefixCache | None) ->
     return output.logits[:, -1], cache
 
 
-def choose(logits: Tensor, writing: list[Row], sampling: Sampling) -> None:
-    """Append one token to each row. logits [R, V]."""
+def choose(logits: Tensor, writing: list[Row], sampling: Sampling, guide: Guide) -> None:
+    """Append one token to each row. logits [R, V]. What is kept of the distribution is kept of the unguided one."""
     logprobs = logits.float().log_softmax(-1)
     entropies = torch.special.entr(logprobs.exp()).sum(-1).tolist()
+    allowed = guided(logprobs, [guide(row.ids) for row in writing])
     if sampling.temperature == 0:
-        chosen = logprobs.argmax(-1)
+        chosen = allowed.argmax(-1)
     else:
         draws = torch.tensor([row.random.random() for row in writing], device=logits.device)
-        chosen = nucleus_choice(logprobs / sampling.temperature, sampling.top_p, draws)
+        chosen = nucleus_choice(allowed / sampling.temperature, sampling.top_p, draws)
     picked = logprobs.gather(1, chosen[:, None])[:, 0].tolist()
     for row, token, logprob, entropy in zip(writing, chosen.tolist(), picked, entropies, strict=True):
         row.ids.append(token)
         row.logprobs.append(logprob)
         row.entropies.append(entropy)
+
+
+def guided(logprobs: Tensor, allowed: Sequence[Collection[int] | None]) -> Tensor:
+    """The same [R, V], with minus infinity for what a row may not write."""
+    if all(tokens is None for tokens in allowed):
+        return logprobs
+    closed = torch.zeros_like(logprobs, dtype=torch.bool)
+    for row, tokens in enumerate(allowed):
+        if tokens is not None:
+            closed[row] = True
+            closed[row, list(tokens)] = False
+    return logprobs.masked_fill(closed, float("-inf"))
 
 
 def nucleus_choice(scores: Tensor, top_p: float, draws: Tensor) -> Tensor:

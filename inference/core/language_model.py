@@ -12,6 +12,7 @@ from transformers.cache_utils import DynamicCache
 
 from inference.core import flow
 from inference.core.decode import PrefixCache, Row, Sampling, decode
+from inference.core.guide import AnswerGuide
 from inference.core.records import Token
 
 Message = dict[str, str]  # {"role": "user", "content": "..."}
@@ -125,19 +126,24 @@ class LanguageModel:
         *,
         rows: int = 1,
         stop: Callable[[str], bool] = lambda text: False,
+        options: Sequence[str] = (),
         prefix: PrefixCache | None = None,
         tick: Callable[[float], None] = lambda share: None,
     ) -> list[tuple[Token, ...]]:
         """`rows` continuations of `ids`, each until its turn ends, `stop(text)` holds or it is long enough.
 
-        Neither the end-of-turn token nor white space after the last word is returned. `prefix` saves recomputing
+        Neither the end-of-turn token nor white space after the last word is returned. With `options`, an answer line
+        can only say one of them. `prefix` saves recomputing
         what it shares with `ids`. `tick` gets the share done and may raise to stop the work.
         """
 
         def finished(new: Sequence[int]) -> bool:
             return new[-1] in self.end_ids or stop(self.decode(new))
 
-        made = decode(self.module, ids, rows=rows, sampling=sampling, finished=finished, prefix=prefix, tick=tick)
+        guide = AnswerGuide([self.encode(f" {option}") for option in options], self.end_ids, self.decode)
+        made = decode(
+            self.module, ids, rows=rows, sampling=sampling, finished=finished, guide=guide, prefix=prefix, tick=tick
+        )
         return [self.tokens(row) for row in made]
 
     def tokens(self, row: Row) -> tuple[Token, ...]:

@@ -29,6 +29,7 @@ def reason(model: LanguageModel, problem: Problem, settings: ReasonSettings, pro
         prompt_ids,
         sampling(settings),
         stop=answer_is_stated,
+        options=problem.options,
         prefix=worked_examples(model),
         tick=lambda share: progress("The model is thinking", share),
     )

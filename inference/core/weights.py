@@ -69,10 +69,10 @@ def folder_name(path: Path) -> str:
 def converted(gguf: Path, folder: Path, say: Callable[[str], None]) -> Path:
     """Convert `gguf` into `folder` unless another process has done so meanwhile."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_suffix(".lock"), say):
+    with locked(folder.with_name(folder.name + ".lock"), say):
         if folder.exists():
             return folder
-        partial = folder.with_suffix(".partial")
+        partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a conversion that was killed
         check_space(gguf, folder.parent)
         say(f"Converting {gguf.name} to safetensors, once; about 20 seconds.")

@@ -88,6 +88,7 @@ class StandIn(LanguageModel):
         *,
         rows: int = 1,
         stop: Callable[[str], bool] = lambda text: False,
+        options: Sequence[str] = (),
         prefix: PrefixCache | None = None,
         tick: Callable[[float], None] = lambda share: None,
     ) -> list[tuple[Token, ...]]:
