@@ -10,6 +10,9 @@ import socket
 from pathlib import Path
 from typing import IO
 
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
+from django.db.migrations.executor import MigrationExecutor
+
 FREE_BYTES = 200_000_000  # for the database and the static files; the model's conversion checks its own need
 
 
@@ -64,6 +67,23 @@ def why_not_bound(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EACCES:
         return f"Port {port} needs root. Choose one above 1023: PORT=8000 make run"
     return f"Cannot listen on {host}:{port} ({error}). HOST has to be an address of this machine, such as 127.0.0.1."
+
+
+def migrated() -> None:
+    """Raises CannotServeError unless the database answers and is as new as the code."""
+    try:
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        behind = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except OperationalError as error:
+        raise CannotServeError(why_no_database(error)) from error
+    if behind:
+        raise CannotServeError(
+            f"The database lacks {len(behind)} migrations of this code. Run `python manage.py migrate` first."
+        )
+
+
+def why_no_database(error: OperationalError) -> str:
+    return f"The database cannot be used: {error}. Check DATABASE_URL, or without it the folder and disk of VAR_DIR."
 
 
 def enough_space(folder: Path, needed: int = FREE_BYTES) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from celery.worker import WorkController, state
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import Error, close_old_connections
 
 from sage_web.celery import app
 
@@ -98,7 +98,7 @@ class Sweeper:
         close_old_connections()
         try:
             queue.sweep()
-        except (OperationalError, InterfaceError) as error:
+        except Error as error:
             log.warning("could not look for waiting work, will try again: %s", error)
         finally:
             close_old_connections()

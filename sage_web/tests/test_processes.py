@@ -101,7 +101,20 @@ def test_a_deployed_web_process_never_loads_torch(alone):
 
 
 @pytest.mark.real
-def test_deployed_serve_wants_the_migrations_first(alone):
-    with Manage("serve", **{**alone, "REDIS_URL": settings.REDIS_URL}) as web:
-        assert web.end() == 1
-    assert "Run `manage.py migrate` first" in web.output
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_deployed_processes_want_the_migrations_first(alone, command):
+    with Manage(command, **{**alone, "REDIS_URL": settings.REDIS_URL}) as process:
+        assert process.end() == 1
+    assert "Run `python manage.py migrate` first" in process.output
+    assert "Traceback" not in process.output
+
+
+@pytest.mark.real
+def test_an_unreachable_database_is_said_in_a_line(alone):
+    nowhere = {
+        "DATABASE_URL": "postgres://sage@127.0.0.1:1/sage?connect_timeout=2",
+        "REDIS_URL": "redis://127.0.0.1:1",
+    }
+    with Manage("serve", **{**alone, **nowhere}) as process:
+        assert process.end() == 1
+    assert "The database cannot be used" in process.output

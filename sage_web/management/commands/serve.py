@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.migrations.executor import MigrationExecutor
+from django.db import OperationalError
 
 from sage_web import checks
 from sage_web.embedded import Server, address
@@ -50,6 +49,8 @@ class Command(BaseCommand):
                 self.serve(held, host, port)
         except checks.CannotServeError as error:
             raise CommandError(str(error)) from error
+        except OperationalError as error:
+            raise CommandError(checks.why_no_database(error)) from error
         except AskedToStop:
             self.say("Stopped.")
 
@@ -71,9 +72,7 @@ class Command(BaseCommand):
     # -- deployed: pages and live updates ---------------------------------------------------------------------------
 
     def serve_pages(self, bound: socket.socket) -> None:
-        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            raise CommandError("The database is older than the code. Run `manage.py migrate` first.")
+        checks.migrated()
         collect_if_needed(self.say)
         self.run(
             Server(on_start=lambda: self.say(f"Ready: {address(bound)} (pages only; run `manage.py worker`)")), bound

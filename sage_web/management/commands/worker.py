@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from sage_web import checks
 from sage_web.work import Sweeper, Worker, torch_threads
 
 STOP_WITHIN = 20.0  # seconds for the work in progress to be handed back
@@ -29,6 +30,10 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
+        try:
+            checks.migrated()
+        except checks.CannotServeError as error:
+            raise CommandError(str(error)) from error
         self.prepare()
         self.work_until(stopping)
 
