@@ -77,6 +77,11 @@ class Head(nn.Module):
         return self.number > 0
 
     @property
+    def ranks_steps(self) -> bool:
+        """Whether it learned from tested steps; without any, its step scores are all 0."""
+        return bool(self.step.weight.any())
+
+    @property
     def name(self) -> str:
         return f"head v{self.number}"
 

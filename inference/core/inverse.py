@@ -87,10 +87,10 @@ def shared(progress: Progress, done: int, tests: int) -> Progress:
 def step_scores(head: Head, inversion: Inversion) -> tuple[float, ...]:
     """One score for each step, by which steps are tested first.
 
-    An untrained head ranks nothing. Then the fork entropy does: where the model was unsure how to go on, another way
-    was likely, and only there can resampling find one. It says nothing about whether the step mattered.
+    A head that learned from no tested step ranks nothing. Then the fork entropy does: where the model was unsure how
+    to go on, another way was likely, and only there can resampling find one. It cannot say whether the step mattered.
     """
-    if head.trained:
+    if head.ranks_steps:
         return tuple(head.step(inversion.step_features).tolist())
     return tuple(signal.fork_entropy for signal in inversion.signals)
 
@@ -114,7 +114,7 @@ def evidence(
         answer=trace.answer.text,
         steps=tuple(step.text for step in trace.steps),
         signals=inversion.signals,
-        ranked_by=head.name if head.trained else "signals",
+        ranked_by=head.name if head.ranks_steps else "signals",
         step_scores=scores,
         tests=tuple(tests),
         settings=asdict(replace(settings, layer=inversion.layer)),

@@ -107,3 +107,9 @@ def test_the_package_loads_torch_only_when_needed():
         "assert 'torch' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_head_that_learned_from_no_step_leaves_the_ranking_to_the_signals(model, trace):
+    made = explain_inverse(model, trace, trained(model, preference={0: 1.0}))
+    assert made.record.ranked_by == "signals"
+    assert made.candidates[0].score is not None
