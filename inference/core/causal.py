@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from inference.core import effect
@@ -15,8 +15,8 @@ from inference.core.answer import numbers, read_answer, words
 from inference.core.decode import PrefixCache, Sampling
 from inference.core.inversion import Inversion
 from inference.core.language_model import LanguageModel
-from inference.core.reasoning import answer_is_stated
-from inference.core.records import Alternative, Progress, StepTest, Token, Trace
+from inference.core.reasoning import ends
+from inference.core.records import Alternative, Progress, Step, StepTest, Token, Trace
 from inference.core.steps import content, split_spans
 
 SIMILAR = 0.8
@@ -40,58 +40,68 @@ def test_step(
     inversion: Inversion | None,
     progress: Progress,
 ) -> StepTest:
-    """Resample step number `step` (from 0) `rollouts` times and compare the answers.
+    """Compare where the answers go with step number `step` (from 0) and without it.
 
-    The trace itself counts as one sample that kept the step. `inversion` lends its prefix cache. The same seed gives
-    the same resamples.
+    `rollouts` times the model writes on from before the step, and as often from after it, where the step is kept.
+    `inversion` lends its prefix cache. The same seed gives the same resamples.
     """
     stage = f"Testing step {step + 1}"
+    span, prefix = trace.steps[step], inversion.prefix if inversion else None
     progress(stage, 0.0)
-    made = resample(model, trace, step, rollouts, seed, inversion.prefix if inversion else None, stage, progress)
+    made = [
+        *resample(model, trace, span, span.token_start, rollouts, seed, prefix, lambda s: progress(stage, 0.6 * s)),
+        *resample(
+            model, trace, span, span.token_end, rollouts, seed, prefix, lambda s: progress(stage, 0.6 + 0.4 * s)
+        ),
+    ]
     progress(stage, 1.0)
-    return assessed(trace, step, made, seed)
+    return assessed(trace, step, made[:rollouts], made[rollouts:], seed)
 
 
 def resample(
     model: LanguageModel,
     trace: Trace,
-    step: int,
+    step: Step,
+    start: int,
     rollouts: int,
     seed: int,
     prefix: PrefixCache | None,
-    stage: str,
-    progress: Progress,
+    tick: Callable[[float], None],
 ) -> list[Resample]:
-    """`rollouts` continuations from just before the step, as one batch, each to its answer."""
-    start = trace.steps[step].token_start
-    before = trace.tokens[:start]
-    longest = max(SHORTEST, trace.settings.max_new_tokens - start)
-    settings = trace.settings
-    written = "".join(token.text for token in before)
+    """`rollouts` continuations of the chain from its token `start` on, as one batch, each to its answer."""
+    before, settings = trace.tokens[:start], trace.settings
+    rest = len(trace.tokens) - start
+    longest = max(SHORTEST, min(settings.max_new_tokens - start, 2 * rest))
     made = model.generate(
         (*trace.prompt_ids, *(token.id for token in before)),
-        Sampling(longest, settings.temperature, settings.top_p, seed * 1009 + step + 1),
+        Sampling(longest, settings.temperature, settings.top_p, seed * 100_003 + start + 1),
         rows=rollouts,
-        stop=answer_is_stated,
+        stop=ends,
         options=trace.problem.options,
         prefix=prefix,
-        tick=lambda share: progress(stage, share),
+        tick=tick,
     )
-    return [read(written, tokens, trace) for tokens in made]
+    written = "".join(token.text for token in before)
+    return [read(written, step, tokens, trace.problem.options) for tokens in made]
 
 
-def read(written: str, tokens: Sequence[Token], trace: Trace) -> Resample:
+def read(written: str, step: Step, tokens: Sequence[Token], options: Sequence[str]) -> Resample:
+    """What a continuation of `written` put where `step` was, and its answer."""
     chain = written + "".join(token.text for token in tokens)
-    spans = [chain[start:end] for start, end in split_spans(chain) if end > len(written)]
-    answer = read_answer(chain, trace.problem.options)
+    at = min(step.char_start, len(written))
+    spans = [chain[start:end] for start, end in split_spans(chain) if end > at]
+    answer = read_answer(chain, options)
     return Resample(spans[0] if spans else "", answer.index if answer else None)
 
 
-def assessed(trace: Trace, step: int, made: Sequence[Resample], seed: int) -> StepTest:
-    """Everything that the resamples say about the step."""
+def assessed(trace: Trace, step: int, made: Sequence[Resample], after: Sequence[Resample], seed: int) -> StepTest:
+    """Everything that the resamples say: `made` from before the step, `after` from where it stands.
+
+    The step was kept in all of `after`, in those of `made` that wrote much the same, and in the trace itself.
+    """
     own = trace.steps[step].text
     different = [one for one in made if differs(own, one.step)]
-    kept = [Resample(own, trace.answer.index), *(one for one in made if not differs(own, one.step))]
+    kept = [Resample(own, trace.answer.index), *after, *(one for one in made if not differs(own, one.step))]
     options = trace.problem.options
     codes = [[len(options) if one.answer is None else one.answer for one in group] for group in (kept, different)]
     measured = effect.measure(codes[0], codes[1], len(options) + 1, seed)

@@ -42,7 +42,7 @@ def detailed(record: EvidenceRecord) -> list[str]:
     sentences += [f"({index + 1}) {quoted_step(record, index)}" for index in range(len(record.steps))]
     sentences[-1] += "."
     for test in record.tests:
-        sentences += [tested(record, test), *contrast(record, test), judged(test)]
+        sentences += [tested(test), *contrast(record, test), judged(test)]
     return [*sentences, *untested(record), *attended(record), *closing(record)]
 
 
@@ -65,7 +65,7 @@ def verdict(record: EvidenceRecord) -> str:
         return f"Tests showed that {named} made a difference to the answer."
     if not record.tests:
         return "No decisive choice was found: none of its steps was tested."
-    steps = listed([f"step {test.step + 1}" for test in record.tests])
+    steps = listed([f"step {step + 1}" for step in sorted(test.step for test in record.tests)])
     return (
         f"No decisive choice was found: writing {steps} anew did not change the answers more than chance could."
         if any(test.different for test in record.tests)
@@ -73,11 +73,8 @@ def verdict(record: EvidenceRecord) -> str:
     )
 
 
-def tested(record: EvidenceRecord, test: StepTest) -> str:
-    return (
-        f"Step {test.step + 1} ({quoted_step(record, test.step)}) was tested: "
-        f"the model wrote on from this point anew, {times(test.rollouts)}."
-    )
+def tested(test: StepTest) -> str:
+    return f"Step {test.step + 1} was tested: the model wrote on from before it anew, {times(test.rollouts)}."
 
 
 def contrast(record: EvidenceRecord, test: StepTest) -> list[str]:
@@ -117,8 +114,8 @@ def judged(test: StepTest) -> str:
         )
     if test.different and test.p_value is not None:
         return (
-            "This does not show that the step mattered: a difference as large comes about by chance "
-            f"in {percent(test.p_value)} of cases."
+            "This does not show that the step mattered: a difference as large to where it kept the step comes about "
+            f"by chance in {often(test.p_value)} of cases."
         )
     return "So nothing can be said about what another choice would have changed."
 
@@ -183,6 +180,10 @@ def times(count: int) -> str:
 
 def percent(share: float) -> str:
     return f"{100 * share:.0f}%" if share >= 0.01 else "less than 1%"
+
+
+def often(share: float) -> str:
+    return percent(share) if share <= 0.5 else "more than half"
 
 
 def listed(parts: list[str]) -> str:

@@ -13,6 +13,7 @@ from inference.core.language_model import LanguageModel
 from inference.core.records import Trace
 
 BATCH = 8
+PADDED = 1.25
 
 
 def head_config(model: LanguageModel, layer: int | None = None) -> HeadConfig:
@@ -35,9 +36,22 @@ def explanation_features(
     layer = default_layer(model) if layer is None else layer
     context = model.encode(f"{trace.problem.question}\nAnswer: {trace.answer.text}\nExplanation:")
     written = [model.encode(f" {text.strip()}") for text in texts]
-    batches = [written[start : start + BATCH] for start in range(0, len(written), BATCH)]
-    rows = [batch_features(model, context, batch, layer) for batch in batches]
-    return torch.cat(rows) if rows else torch.zeros(0, 2 * model.hidden + 2)
+    features = torch.zeros(len(texts), 2 * model.hidden + 2)
+    for batch in batched(written):
+        features[batch] = batch_features(model, context, [written[index] for index in batch], layer)
+    return features
+
+
+def batched(written: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Indices of texts to be read together: at most BATCH, and none much longer than the first, to pad little."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(written)), key=lambda index: len(written[index])):
+        first = batches[-1][0] if batches else index
+        if batches and len(batches[-1]) < BATCH and len(written[index]) <= PADDED * len(written[first]):
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
 
 
 def batch_features(
@@ -55,13 +69,13 @@ def batch_features(
             logits_to_keep=width + 1,
         )
     hidden = output.hidden_states[layer][:, len(context) :].float().cpu()
-    logprobs = output.logits[:, :-1].float().log_softmax(-1).cpu()
-    return torch.stack([pooled(hidden[row], logprobs[row], own) for row, own in enumerate(written)])
+    logits = output.logits[:, :-1].float()
+    chosen = logits.gather(2, ids[:, len(context) :, None].to(logits.device))[..., 0]
+    logprobs = (chosen - logits.logsumexp(-1)).cpu()
+    return torch.stack([pooled(hidden[row], logprobs[row], len(own)) for row, own in enumerate(written)])
 
 
-def pooled(hidden: Tensor, logprobs: Tensor, own: tuple[int, ...]) -> Tensor:
-    """hidden [W, H] and logprobs [W, V] at the explanation's tokens, W ≥ len(own) -> [2H + 2]."""
-    count = len(own)
-    chosen = logprobs[torch.arange(count), torch.tensor(own)]
-    surface = torch.tensor([1.0 + count]).log(), chosen.mean()[None]
+def pooled(hidden: Tensor, logprobs: Tensor, count: int) -> Tensor:
+    """hidden [W, H] and logprobs [W] at the explanation's tokens, of which `count` ≤ W are real -> [2H + 2]."""
+    surface = torch.tensor([1.0 + count]).log(), logprobs[:count].mean()[None]
     return torch.cat([hidden[:count].mean(0), hidden[count - 1], *surface])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from inference.core.answer import read_answer
 from inference.core.decode import PrefixCache, Sampling
 from inference.core.examples import EXAMPLES
 from inference.core.language_model import LanguageModel, Message
 from inference.core.records import Problem, Progress, ReasoningError, ReasonSettings, Trace
-from inference.core.steps import split_steps
+from inference.core.steps import content, split_steps
 
 STATED = re.compile(r"^[^\n]*\banswer\s*(?:is\s*)?:[^\n]*\S[^\n]*\n", re.IGNORECASE | re.MULTILINE)
 
@@ -28,7 +29,7 @@ def reason(model: LanguageModel, problem: Problem, settings: ReasonSettings, pro
     (tokens,) = model.generate(
         prompt_ids,
         sampling(settings),
-        stop=answer_is_stated,
+        stop=ends,
         options=problem.options,
         prefix=worked_examples(model),
         tick=lambda share: progress("The model is thinking", share),
@@ -57,6 +58,17 @@ def sampling(settings: ReasonSettings) -> Sampling:
 def answer_is_stated(text: str) -> bool:
     """Whether the line with the answer is complete."""
     return STATED.search(text) is not None
+
+
+def ends(text: str) -> bool:
+    """Whether there is nothing more to wait for: the answer is stated, or the model repeats itself."""
+    return answer_is_stated(text) or loops(text)
+
+
+def loops(text: str) -> bool:
+    """Whether a line was written for the third time, its label aside: small models do not find out of that."""
+    lines = Counter(content(line) for line in text.split("\n")[:-1])
+    return any(count >= 3 for line, count in lines.items() if line)
 
 
 def messages(problem: Problem) -> list[Message]:

@@ -20,17 +20,17 @@ def test_the_step_that_chooses_is_confirmed(model, trace):
     assert sum(found.different_answers.values()) > 2 * found.different_answers.get(trace.answer.text, 0)
 
 
-def test_a_step_that_does_not_choose_is_not_confirmed(model, trace):
+def test_a_step_that_does_not_choose_is_confirmed_no_more_than_by_chance(model, trace):
     for step in (0, 2):
-        found = examined(model, trace, step)
-        assert found.different > MANY / 5
-        assert not found.confirmed
+        found = [examined(model, trace, step, rollouts=15, seed=seed) for seed in range(12)]
+        assert all(one.different > 15 / 5 for one in found)
+        assert sum(one.confirmed for one in found) <= 2
 
 
 def test_the_counts_add_up(model, trace):
     found = examined(model, trace, 1, rollouts=7)
     assert found.rollouts == 7
-    assert sum(found.kept_answers.values()) == 1 + 7 - found.different  # the trace itself counts as kept
+    assert sum(found.kept_answers.values()) == 1 + 7 + 7 - found.different  # the trace itself, and 7 from after it
     assert sum(found.different_answers.values()) == found.different
     assert sum(group.count for group in found.alternatives) == found.different
     assert all(sum(group.answers.values()) == group.count for group in found.alternatives)

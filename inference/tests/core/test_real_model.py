@@ -59,6 +59,6 @@ def test_an_explanation_from_end_to_end(real):
     made = explain_inverse(real, trace, Head(head_config(real)), InverseSettings(tested_steps=1))
     assert made.text in {candidate.text for candidate in made.candidates}
     (test,) = made.record.tests
-    assert sum(test.kept_answers.values()) + sum(test.different_answers.values()) == test.rollouts + 1
+    assert sum(test.kept_answers.values()) + sum(test.different_answers.values()) == 2 * test.rollouts + 1
     assert sum(signal.inverse_flow for signal in made.record.signals) == pytest.approx(1)
     assert len(self_explain(real, trace).split()) > 2
