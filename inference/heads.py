@@ -1,4 +1,4 @@
-"""The one place that says which head is in use."""
+"""The one place that says which head is in use for a model."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ def folder() -> Path:
 def register(sha256: str, config: dict[str, Any]) -> HeadVersion:
     """A new, inactive head version for a file that is already in `folder()`."""
     number = HeadVersion.objects.aggregate(last=Max("number"))["last"] + 1
-    return HeadVersion.objects.create(number=number, sha256=sha256, config=config)
+    names = {"base_model": config["model"], "base_revision": config["revision"]}
+    return HeadVersion.objects.create(number=number, sha256=sha256, config=config, **names)
 
 
 def activate(head: HeadVersion, at: datetime | None = None) -> None:
-    """Make `head` the one that newly asked-for explanations use. What was asked for before keeps its head."""
+    """Make `head` the one that newly asked-for explanations of its model use. What was asked for keeps its head."""
+    same_model = HeadVersion.objects.filter(base_model=head.base_model, base_revision=head.base_revision)
     with transaction.atomic():
-        HeadVersion.objects.filter(in_use=True).update(in_use=False)
+        same_model.filter(in_use=True).update(in_use=False)
         head.in_use, head.activated_at = True, at or timezone.now()
         head.save(update_fields=("in_use", "activated_at"))

@@ -6,11 +6,16 @@ nor failed, and it *is being worked on* while its lease runs. Every such word is
 
 from __future__ import annotations
 
+from django.core.validators import BaseValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from inference.querysets import ExplanationQuerySet, HeadVersionQuerySet, TraceQuerySet
+
+
+def between(least: int, most: int) -> list[BaseValidator]:
+    return [MinValueValidator(least), MaxValueValidator(most)]
 
 
 class ProblemSet(models.Model):
@@ -61,15 +66,20 @@ class Problem(models.Model):
 
 
 class HeadVersion(models.Model):
-    """One trained state of the metacognitive head. Number 0 is untrained: it has no file and scores nothing."""
+    """One trained state of the metacognitive head.
+
+    Number 0 is untrained: it has no file, scores nothing, and is in use for every model that has no trained one.
+    """
 
     number = models.PositiveIntegerField(unique=True)
     sha256 = models.CharField(
         max_length=64, blank=True, help_text="Hash of the weights file, which is also its name."
     )
-    config = models.JSONField(
-        default=dict, help_text="Base model, revision, layer and feature spec it was fitted on."
+    base_model = models.CharField(
+        max_length=300, blank=True, help_text="The model that it was fitted on, and the only one it works with."
     )
+    base_revision = models.CharField(max_length=100, blank=True)
+    config = models.JSONField(default=dict, help_text="Layer, width and feature spec that it was fitted on.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     activated_at = models.DateTimeField(null=True, blank=True, editable=False)
     in_use = models.BooleanField(default=False, editable=False)
@@ -79,7 +89,9 @@ class HeadVersion(models.Model):
     class Meta:
         ordering = ("-number",)
         constraints = [
-            models.UniqueConstraint(fields=("in_use",), condition=Q(in_use=True), name="one_head_in_use"),
+            models.UniqueConstraint(
+                fields=("base_model", "base_revision"), condition=Q(in_use=True), name="one_head_in_use_per_model"
+            ),
             models.CheckConstraint(condition=Q(number=0) | ~Q(sha256=""), name="a_trained_head_has_a_file"),
         ]
 
@@ -116,10 +128,18 @@ class Explainer(models.Model):
         help_text="Empty: the head in use at the moment an explanation is asked for. Only for method inverse.",
     )
     seed = models.PositiveIntegerField(default=0)
-    max_new_tokens = models.PositiveIntegerField(default=160, help_text="Longest chain, in tokens.")
-    candidates = models.PositiveSmallIntegerField(default=3, help_text="How many explanations the head chooses from.")
-    tested_steps = models.PositiveSmallIntegerField(default=2, help_text="How many steps are tested causally.")
-    rollouts = models.PositiveSmallIntegerField(default=6, help_text="How many resamples test one step.")
+    max_new_tokens = models.PositiveIntegerField(
+        default=160, validators=between(16, 2048), help_text="Longest chain, in tokens, 16 to 2048."
+    )
+    candidates = models.PositiveSmallIntegerField(
+        default=3, validators=between(1, 3), help_text="How many explanations the head chooses from, 1 to 3."
+    )
+    tested_steps = models.PositiveSmallIntegerField(
+        default=2, validators=between(0, 20), help_text="How many steps are tested causally, 0 to 20."
+    )
+    rollouts = models.PositiveSmallIntegerField(
+        default=6, validators=between(1, 200), help_text="How many resamples test one step, 1 to 200."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class HeadVersionQuerySet(models.QuerySet["HeadVersion"]):
-    def current(self) -> HeadVersion:
-        """The head in use. There always is one: version 0 comes with the first migration."""
-        return self.get(in_use=True)
+    def current(self, model: str, revision: str = "") -> HeadVersion:
+        """The head in use for a model. There always is one: version 0 comes with the first migration."""
+        return self.filter(in_use=True, base_model=model, base_revision=revision).first() or self.get(number=0)
 
 
 class ExplanationQuerySet(models.QuerySet["Explanation"]):

@@ -37,19 +37,29 @@ class LostLeaseError(Exception):
 # -- asking --------------------------------------------------------------------------------------------------------
 
 
-def ask(problem: Problem, explainer: Explainer) -> Explanation:
-    """The explanation of `problem` by `explainer`, asked for now unless that has been done before.
+def model_name(explainer: Explainer) -> str:
+    return explainer.model or str(settings.SAGE_MODEL)
 
-    An explainer that names no head gets the one in use now, for good: an arm must not change under its study.
+
+def head_of(explainer: Explainer) -> HeadVersion | None:
+    """The head that explanations asked for now will use: the explainer's own, or the one in use; None for no head."""
+    if not explainer.uses_head:
+        return None
+    return explainer.head_version or HeadVersion.objects.current(model_name(explainer), explainer.revision)
+
+
+def ask(problem: Problem, explainer: Explainer, head: HeadVersion | None) -> Explanation:
+    """The explanation of `problem` by `explainer` with `head`, asked for now unless that has been done before.
+
+    `head` comes from `head_of`, once for all problems: an arm must not change under its study.
     """
     trace, _ = Trace.objects.get_or_create(
         problem=problem,
-        model=explainer.model or settings.SAGE_MODEL,
+        model=model_name(explainer),
         revision=explainer.revision,
         seed=explainer.seed,
         max_new_tokens=explainer.max_new_tokens,
     )
-    head = explainer.head_version or HeadVersion.objects.current() if explainer.uses_head else None
     explanation, _ = Explanation.objects.get_or_create(trace=trace, explainer=explainer, head_version=head)
     return explanation
 

@@ -40,7 +40,11 @@ def launch(study: Study, at: datetime | None = None) -> None:
         check(study, arms, problems)
         study.launched_at = at or timezone.now()
         study.save(update_fields=("launched_at",))
-        asked = [[queue.ask(problem, arm.explainer) for arm in arms] for problem in problems]
+        heads = [queue.head_of(arm.explainer) for arm in arms]
+        asked = [
+            [queue.ask(problem, arm.explainer, head) for arm, head in zip(arms, heads, strict=True)]
+            for problem in problems
+        ]
         Comparison.objects.bulk_create(comparisons(study, arms, problems, asked))
         queue.ring_on_commit(bells=len(problems))
 

@@ -160,7 +160,6 @@ class Assignment(models.Model):
         constraints = [
             models.UniqueConstraint(fields=("comparison", "rater"), name="one_assignment_per_rater"),
         ]
-        indexes = [models.Index(fields=("rater", "assigned_at"), name="assignment_of_rater")]
 
     def __str__(self) -> str:
         return f"comparison {self.comparison_id} for rater {self.rater_id}"

@@ -48,12 +48,12 @@ def split_pairs(rows: Sequence[Row], features: dict[int, Tensor]) -> tuple[Pairs
     return split(pairs, [held_out(row.problem) for row in rows])
 
 
-def step_effects(rows: Iterable[Row], cache: FeatureCache, size: int) -> StepEffects:
-    """Every step of a training problem whose causal effect was tested.
+def step_effects(rows: Iterable[Row], cache: FeatureCache, size: int, testing: bool) -> StepEffects:
+    """Every step whose causal effect was tested, of the held-out problems if `testing`, else of the others.
 
     A step that no resample replaced has effect 0: the model knew nothing else to write there.
     """
-    ids = {pk for row in rows if not held_out(row.problem) for pk in (row.first, row.second)}
+    ids = {pk for row in rows if held_out(row.problem) == testing for pk in (row.first, row.second)}
     features, effects = [], []
     for explanation in Explanation.objects.filter(pk__in=ids).exclude(evidence={}).select_related("trace"):
         known = cache.get(cache.steps(Trace.from_json(explanation.trace.record)))

@@ -9,13 +9,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from inference import core, heads, worker
-from inference.core.head import Head
+from inference.core.head import Head, Scorer
 from inference.models import Explanation, HeadVersion
 from studies.models import Study
 from training import features, snapshot
 from training.core.data import Pairs
 from training.core.fit import Fitted, Tell, assemble, fit_preference, fit_steps
-from training.core.gate import Comparison, compare
+from training.core.gate import Comparison, StepCheck, check_steps, compare
 from training.models import TrainingRun
 
 
@@ -26,7 +26,7 @@ class Trained:
     head: Head
     fitted: Fitted
     comparison: Comparison
-    steps: int
+    steps: StepCheck
     training: Pairs
 
 
@@ -39,8 +39,9 @@ def retrain(study: Study, force_reason: str, tell: Tell, seed: int = 0) -> Train
     """
     started = timezone.now()
     taken = snapshot.take(study)
-    in_use = HeadVersion.objects.current()
-    trained = fit(taken, model_of(taken), in_use, tell, seed)
+    model = model_of(taken)
+    in_use = HeadVersion.objects.current(model.name, model.revision)
+    trained = fit(taken, model, in_use, tell, seed)
     verdict, reason = decide(trained.comparison, in_use, force_reason)
     taken.save()
     with transaction.atomic():
@@ -66,10 +67,11 @@ def fit(taken: snapshot.Snapshot, model: core.LanguageModel, in_use: HeadVersion
     known = features.explanation_features(taken.rows, model, cache, tell)
     training, held_out = features.split_pairs(taken.rows, known)
     fitted = fit_preference(training, tell)
-    steps = features.step_effects(taken.rows, cache, config.step_size)
-    head = assemble(config, in_use.number + 1, fitted.scorer, fit_steps(steps))
-    comparison = compare(head, fitted, current, training, held_out, seed)
-    return Trained(head, fitted, comparison, len(steps), training)
+    seen, unseen = (features.step_effects(taken.rows, cache, config.step_size, testing) for testing in (False, True))
+    steps = fit_steps(seen)
+    check = check_steps(steps, seen, unseen)
+    head = assemble(config, in_use.number + 1, fitted.scorer, steps if check.better else Scorer(config.step_size))
+    return Trained(head, fitted, compare(head, current, held_out, seed), check, training)
 
 
 def decide(comparison: Comparison, in_use: HeadVersion, force_reason: str) -> tuple[str, str]:
@@ -77,15 +79,15 @@ def decide(comparison: Comparison, in_use: HeadVersion, force_reason: str) -> tu
     low, high = comparison.gain_interval
     numbers = (
         f"On {comparison.judgements} judgements of {comparison.problems} held-out problems its log-loss is "
-        f"{abs(comparison.gain):.3f} nats {'lower' if comparison.better else 'higher'} than that of {in_use} "
-        f"(gain {comparison.gain:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})."
+        f"{abs(comparison.gain):.3f} nats {'lower' if comparison.gain > 0 else 'higher'} than that of {in_use} "
+        f"(gain {comparison.gain:+.3f}, 90 % interval {low:+.3f} to {high:+.3f})."
     )
     if comparison.better:
-        doubt = " The interval includes 0: more held-out problems would be needed to be sure." if low <= 0 else ""
-        return TrainingRun.Verdict.PROMOTE, numbers + doubt
+        return TrainingRun.Verdict.PROMOTE, f"{numbers} The whole interval is above 0."
     if force_reason:
         return TrainingRun.Verdict.FORCED, f"{numbers} Promoted by force: {force_reason}"
-    return TrainingRun.Verdict.HOLD, numbers
+    more = " Judgements on more problems would narrow it." if comparison.gain > 0 else ""
+    return TrainingRun.Verdict.HOLD, f"{numbers} To be promoted, the whole interval has to be above 0.{more}"
 
 
 def settings_of(trained: Trained, seed: int) -> dict[str, Any]:
@@ -103,7 +105,6 @@ def metrics_of(trained: Trained) -> dict[str, Any]:
         **trained.comparison.to_json(),
         "training_judgements": len(trained.training),
         "training_problems": trained.training.problem_count,
-        "tested_steps": trained.steps,
+        "steps": {**asdict(trained.steps), "used": trained.steps.better},
         "cross_validated_log_loss": {f"{k:g}": v for k, v in trained.fitted.cross_validated_loss.items()},
-        "calibration": asdict(trained.fitted.calibration),
     }

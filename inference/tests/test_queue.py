@@ -9,6 +9,7 @@ from inference import heads, queue
 from inference.models import Explainer, Explanation, HeadVersion, Problem, ProblemSet, Trace
 
 NOW = timezone.now()
+OF_DEFAULT = {"model": "smollm2-135m-instruct", "revision": ""}  # as the tests set SAGE_MODEL
 
 
 @pytest.fixture
@@ -26,18 +27,18 @@ def inverse(db: None) -> Explainer:
 
 @pytest.fixture
 def trace(problem: Problem, inverse: Explainer) -> Trace:
-    return queue.ask(problem, inverse).trace
+    return queue.ask(problem, inverse, queue.head_of(inverse)).trace
 
 
 def test_asking_twice_makes_one_row(problem: Problem, inverse: Explainer) -> None:
-    assert queue.ask(problem, inverse) == queue.ask(problem, inverse)
+    assert queue.ask(problem, inverse, queue.head_of(inverse)) == queue.ask(problem, inverse, queue.head_of(inverse))
     assert Trace.objects.count() == Explanation.objects.count() == 1
 
 
 def test_a_new_head_means_a_new_explanation_of_the_same_trace(problem: Problem, inverse: Explainer) -> None:
-    before = queue.ask(problem, inverse)
-    heads.activate(heads.register("0" * 64, {}))
-    after = queue.ask(problem, inverse)
+    before = queue.ask(problem, inverse, queue.head_of(inverse))
+    heads.activate(heads.register("0" * 64, OF_DEFAULT))
+    after = queue.ask(problem, inverse, queue.head_of(inverse))
     assert after != before
     assert after.trace == before.trace
     assert (before.head_version.number, after.head_version.number) == (0, 1)
@@ -103,8 +104,12 @@ def test_retry_puts_a_failed_explanation_back(trace: Trace) -> None:
     assert queue.waiting().get() == trace
 
 
-def test_there_is_always_exactly_one_head_in_use(db: None) -> None:
-    assert HeadVersion.objects.current().number == 0
-    assert not HeadVersion.objects.current().trained
-    heads.activate(heads.register("0" * 64, {}))
-    assert HeadVersion.objects.get(in_use=True).number == 1
+def test_each_model_has_exactly_one_head_in_use(db: None) -> None:
+    model = OF_DEFAULT["model"]
+    assert HeadVersion.objects.current(model).number == 0
+    assert not HeadVersion.objects.current(model).trained
+    heads.activate(heads.register("0" * 64, OF_DEFAULT))
+    assert HeadVersion.objects.current(model).number == 1
+    assert HeadVersion.objects.current("another model").number == 0
+    heads.activate(heads.register("1" * 64, OF_DEFAULT))
+    assert HeadVersion.objects.get(in_use=True, base_model=model).number == 2

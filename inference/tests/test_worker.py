@@ -32,7 +32,7 @@ def explainers(db: None) -> list[Explainer]:
 def ask_all(problems: list[Problem], explainers: list[Explainer]) -> None:
     for problem in problems:
         for explainer in explainers:
-            queue.ask(problem, explainer)
+            queue.ask(problem, explainer, queue.head_of(explainer))
 
 
 def work_until_done() -> None:
@@ -142,7 +142,7 @@ def test_a_model_that_cannot_be_loaded_fails_with_its_reason(
     problems: list[Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = Explainer.objects.create(name="lost", method="chain", model="/no/such/folder")
-    explanation = queue.ask(problems[0], lost)
+    explanation = queue.ask(problems[0], lost, None)
     worker.work_on_next()
     explanation.refresh_from_db()
     assert "'/no/such/folder' could not be loaded" in explanation.error

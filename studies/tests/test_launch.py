@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 
+from inference import heads
 from inference.models import Explainer, Explanation, HeadVersion, Trace
 from studies import launch
 from studies.models import Arm, Study
@@ -28,7 +30,7 @@ def test_launch_asks_for_explanations_and_lays_out_comparisons(draft: Study) -> 
 def test_only_inverse_explanations_name_a_head(draft: Study) -> None:
     launch.launch(draft)
     heads = {e.explainer.method: e.head_version for e in Explanation.objects.select_related("explainer")}
-    assert heads == {"inverse": HeadVersion.objects.current(), "chain": None, "self_explain": None}
+    assert heads == {"inverse": HeadVersion.objects.get(number=0), "chain": None, "self_explain": None}
 
 
 def test_the_problem_limit_spreads_over_the_kinds(draft: Study) -> None:
@@ -60,8 +62,7 @@ def test_arms_must_explain_the_same_answer(draft: Study) -> None:
 
 def test_a_copy_reuses_what_does_not_depend_on_the_head(draft: Study) -> None:
     launch.launch(draft)
-    HeadVersion.objects.update(in_use=False)
-    HeadVersion.objects.create(number=1, sha256="0" * 64, in_use=True)
+    heads.activate(heads.register("0" * 64, {"model": settings.SAGE_MODEL, "revision": ""}))
     again = launch.copy(draft, "draft-2")
     launch.launch(again)
     assert Trace.objects.count() == 8

@@ -38,11 +38,10 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A preference scorer, the L2 strength that cross-validation chose, and its out-of-fold calibration."""
+    """A preference scorer, and the L2 strength that cross-validation chose for it."""
 
     scorer: Scorer
     strength: float
-    calibration: Calibration
     cross_validated_loss: dict[float, float]
 
 
@@ -76,7 +75,7 @@ def chosen_by_cross_validation(pairs: Pairs, tell: Tell) -> Fitted:
     losses = {s: float(calibrations[s].losses(held_out[s], pairs.outcomes).mean()) for s in STRENGTHS}
     best = min(STRENGTHS, key=lambda strength: (losses[strength], -strength))
     tell("fitting", 1.0)
-    return Fitted(fit_scorer(pairs, best), best, calibrations[best], losses)
+    return Fitted(fit_scorer(pairs, best), best, losses)
 
 
 def fold_of(problems: Tensor) -> Tensor:
@@ -126,17 +125,24 @@ def rotated(features: Tensor) -> tuple[Tensor, Tensor]:
     return features @ back, back
 
 
-def calibrate(difference: Tensor, outcomes: Tensor) -> Calibration:
-    """Scale and tie parameter that fit these judgements best; a weak pull to scale 1 keeps separable data finite."""
-    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+def calibrate(difference: Tensor, outcomes: Tensor, signed: bool = False) -> Calibration:
+    """Scale and tie parameter that fit these judgements best; a weak pull keeps separable data finite.
+
+    The scale is positive: a head whose scores point the wrong way must not be judged as if they were turned round.
+    Only a `signed` number, such as length, has no right way.
+    """
+    free = torch.zeros((), dtype=torch.float64, requires_grad=True)
     log_nu = torch.zeros((), dtype=torch.float64, requires_grad=True)
 
-    def objective() -> Tensor:
-        loss = log_losses(scale * difference.double(), log_nu, outcomes).mean()
-        return loss + 0.001 * ((scale - 1).square() + log_nu.square())
+    def scale() -> Tensor:
+        return free if signed else free.exp()
 
-    minimise(objective, [scale, log_nu])
-    return Calibration(float(scale.detach()), float(log_nu.detach()))
+    def objective() -> Tensor:
+        loss = log_losses(scale() * difference.double(), log_nu, outcomes).mean()
+        return loss + 0.001 * (free.square() + log_nu.square())
+
+    minimise(objective, [free, log_nu])
+    return Calibration(float(scale().detach()), float(log_nu.detach()))
 
 
 def fit_steps(steps: StepEffects, strength: float = 1.0) -> Scorer:

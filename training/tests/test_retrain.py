@@ -25,7 +25,7 @@ from training.snapshot import held_out
 @pytest.fixture
 def study(db: None, monkeypatch: pytest.MonkeyPatch) -> Study:
     """Launched on twelve starter problems, everything made by the stand-in model, nothing judged."""
-    model = stand_in_model()
+    model = stand_in_model(settings.SAGE_MODEL)
     monkeypatch.setattr(worker, "language_model", lambda name, revision: model)
     problems = store("starter", "Starter", "", read_problems(STARTER, "sage"))
     study = Study.objects.create(slug="small", title="Small", problem_set=problems, problem_limit=12)
@@ -66,7 +66,7 @@ def test_a_better_head_is_promoted_and_explains_what_is_asked_for_next(study: St
     printed = retrain()
     run = TrainingRun.objects.get()
     assert run.verdict == "promote", run.reason
-    assert run.head_version == HeadVersion.objects.current()
+    assert run.head_version == HeadVersion.objects.current(settings.SAGE_MODEL)
     assert run.metrics["gain"] > 0
     assert run.judgement_ids == list(Judgement.objects.order_by("pk").values_list("pk", flat=True))
     assert "head v1" in printed
@@ -81,7 +81,7 @@ def test_a_better_head_is_promoted_and_explains_what_is_asked_for_next(study: St
         scores = [candidate["score"] for candidate in explanation.candidates]
         assert explanation.text == explanation.candidates[scores.index(max(scores))]["text"]
         assert explanation.provenance["head"] == "head v1"
-        assert explanation.evidence["ranked_by"] == "head v1"
+        assert explanation.evidence["ranked_by"] == ("head v1" if run.metrics["steps"]["used"] else "signals")
 
 
 def test_a_head_that_is_not_better_is_held_unless_forced(study: Study) -> None:
@@ -90,7 +90,7 @@ def test_a_head_that_is_not_better_is_held_unless_forced(study: Study) -> None:
     retrain()
     run = TrainingRun.objects.get()
     assert run.verdict == "hold", run.reason
-    assert HeadVersion.objects.current().number == 0
+    assert HeadVersion.objects.current(settings.SAGE_MODEL).number == 0
     assert run.head_version is not None
 
     retrain("--force", "to try the promotion")
@@ -98,7 +98,7 @@ def test_a_head_that_is_not_better_is_held_unless_forced(study: Study) -> None:
     assert forced is not None
     assert forced.verdict == "forced"
     assert "to try the promotion" in forced.reason
-    assert HeadVersion.objects.current() == forced.head_version
+    assert HeadVersion.objects.current(settings.SAGE_MODEL) == forced.head_version
 
 
 def contradict_on_held_out_problems() -> None:
@@ -111,6 +111,14 @@ def contradict_on_held_out_problems() -> None:
         first_is_shorter = len(comparison.first.text) < len(comparison.second.text)
         testing = held_out(f"{problem.problem_set.slug}/{problem.key}")
         Judgement.objects.filter(pk=row.pk).update(choice="first" if first_is_shorter != testing else "second")
+
+
+def test_the_same_data_again_promotes_nothing(study: Study) -> None:
+    judge(study, raters=8)
+    retrain("--force", "to have it in use")
+    retrain()
+    again = TrainingRun.objects.latest("pk")
+    assert (again.verdict, again.metrics["gain"]) == ("hold", 0.0)
 
 
 def test_too_few_judgements_say_how_many_are_missing(study: Study) -> None:
@@ -129,8 +137,6 @@ def test_the_same_judgements_give_the_same_head(study: Study) -> None:
     judge(study, raters=8)
     retrain("--force", "first")
     first = TrainingRun.objects.get()
-    HeadVersion.objects.update(in_use=False)
-    HeadVersion.objects.filter(number=0).update(in_use=True)
     retrain("--force", "second")
     second = TrainingRun.objects.order_by("pk").last()
     assert second is not None
@@ -156,7 +162,7 @@ def test_retraining_reads_cached_features_and_never_runs_the_model(
 def test_a_changed_head_file_is_refused(study: Study) -> None:
     judge(study, raters=8)
     retrain("--force", "to have a file")
-    head = HeadVersion.objects.current()
+    head = HeadVersion.objects.current(settings.SAGE_MODEL)
     path = Path(settings.VAR_DIR) / "heads" / f"{head.sha256}.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     launch.launch(launch.copy(study, "again"))

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from inference.models import HeadVersion
 from studies.models import Study
 from training.models import TrainingRun
 
@@ -69,9 +68,20 @@ class Command(BaseCommand):
             table.add_row(score["name"], f"{score['log_loss']:.3f}", "-" if right is None else f"{right:.3f}")
         console.print(table)
         console.print(
-            f"Trained on {metrics['training_judgements']} judgements of {metrics['training_problems']} problems, and "
-            f"on the causal effect of {metrics['tested_steps']} tested steps."
+            f"Trained on {metrics['training_judgements']} judgements of {metrics['training_problems']} problems. "
+            + steps_in_words(metrics["steps"])
         )
         console.print(f"{run.get_verdict_display()}. {run.reason}", markup=False)
-        console.print(f"Head in use: {HeadVersion.objects.current()}. Newly asked-for explanations use it.")
+        in_use = run.head_version if run.verdict != run.Verdict.HOLD else run.compared_with
+        console.print(f"Head in use: {in_use}. Newly asked-for explanations use it.")
         self.stdout.write(written.getvalue())
+
+
+def steps_in_words(steps: dict[str, Any]) -> str:
+    if steps["squared_error"] is None:
+        return "No step of both a training and a held-out problem was tested, so signals go on ranking the steps."
+    found = (
+        f"squared error {steps['squared_error']:.3f} against {steps['squared_error_of_mean']:.3f} for the mean effect"
+    )
+    who = "the head ranks the steps" if steps["used"] else "signals go on ranking the steps"
+    return f"Its step scores, on {steps['held_out_steps']} held-out tested steps: {found}; {who}."
