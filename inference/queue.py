@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Greatest
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -85,7 +86,7 @@ def retry(explanations: Iterable[Explanation]) -> int:
     rows = [explanation for explanation in explanations if explanation.failed_at]
     with transaction.atomic():
         Explanation.objects.filter(pk__in=[row.pk for row in rows]).update(failed_at=None, error="")
-        Trace.objects.filter(explanations__in=rows).distinct().update(attempts=0, lease_until=None)
+        Trace.objects.free(timezone.now()).filter(explanations__in=rows).distinct().update(attempts=0)
         ring_on_commit(bells=len(rows))
     return len(rows)
 
@@ -142,7 +143,7 @@ def store_explanation(trace: Trace, explanation: Explanation) -> None:
 
 def release(trace: Trace, finished: bool) -> None:
     """Give the trace back. An interrupted one does not count as an attempt: it was not the trace's fault."""
-    attempts = 0 if finished else F("attempts") - 1
+    attempts = 0 if finished else Greatest(F("attempts") - 1, 0)
     held(trace).update(worker="", lease_until=None, stage="", attempts=attempts)
     announce()
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
+from safetensors import SafetensorError
 
 from inference import core, heads, models, queue
 from inference.core.feature_cache import FeatureCache
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 stop = threading.Event()  # set by the server on its way out: the trace in progress is handed back
 RENEW_EVERY = 2.0  # seconds between two renewals of the lease
 SEEDS_TRIED = 3  # chains sampled for one asking before its explanations fail
+
+# What libraries raise for a model that is not there, does not fit into memory, or has no code or device to run on.
+LOADING_ERRORS = (OSError, ValueError, RuntimeError, ImportError, AssertionError, SafetensorError)
 
 _loading = threading.Lock()
 
@@ -75,7 +79,7 @@ def work_on_next() -> None:
         return
     try:
         model = language_model(first.model, first.revision)  # before the claim: loading may outlast a lease
-    except (OSError, ValueError) as error:
+    except LOADING_ERRORS as error:
         fail_all(first, f"The model {first.model!r} could not be loaded: {error}")
         return
     for row in queue.waiting().filter(model=first.model, revision=first.revision)[: queue.MOST_BELLS]:
@@ -162,7 +166,7 @@ def make_explanation(
     started = time.monotonic()
     try:
         explain(trace, explanation, model, progress)
-    except (ReasoningError, HeadMismatchError) as error:
+    except (ReasoningError, HeadMismatchError, ValueError) as error:
         fail(row, explanation, str(error))
         return
     explanation.made_at = timezone.now()

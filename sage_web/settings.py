@@ -42,7 +42,6 @@ INSTALLED_APPS = [
     "studies",
     "inference",
     "channels",
-    "django_htmx",
     "axes",
     "csp",
     "django.contrib.admin",
@@ -64,7 +63,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 

@@ -12,10 +12,17 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.urls.converters import StringConverter
 
 from studies.models import Assignment, Rater, Study
 
 COOKIE_AGE = 60 * 60 * 24 * 90  # seconds
+
+
+class TokenConverter(StringConverter):
+    """What a rater's link can look like; anything else is no link of ours."""
+
+    regex = "[A-Za-z0-9_-]{1,43}"
 
 
 def cookie_name(token: str) -> str:

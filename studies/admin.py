@@ -24,7 +24,6 @@ class ArmInline(admin.TabularInline):  # type: ignore[type-arg]
     model = Arm
     extra = 0
     min_num = 2
-    autocomplete_fields = ()
 
     def has_add_permission(self, request: HttpRequest, obj: Study | None = None) -> bool:
         return super().has_add_permission(request, obj) and not frozen(obj)

@@ -11,6 +11,7 @@ from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from studies.models import Assignment, Comparison, Rater, Study
+from studies.querysets import AssignmentQuerySet
 
 RESERVED = timedelta(minutes=30)  # how long a comparison waits for the rater who holds it
 
@@ -31,12 +32,24 @@ def next_for(rater: Rater, at: datetime | None = None) -> Assignment | None:
     at = at or timezone.now()
     with transaction.atomic():
         locked = Rater.objects.select_for_update().with_counts()
-        given = locked.values_list("given", flat=True).get(pk=rater.pk)  # type: ignore[misc]
-        mine = Assignment.objects.filter(rater=rater, released_at__isnull=True)
-        unanswered = mine.unanswered().with_texts().order_by("pk").first()
-        if unanswered or rater.study.closed_at or given >= rater.study.rater_limit:
+        given, closed = locked.values_list("given", "closed_at").get(pk=rater.pk)  # type: ignore[misc]
+        unanswered = in_hand(rater).with_texts().order_by("pk").first()
+        if unanswered or closed or given >= rater.study.rater_limit:
             return unanswered
         return claim(rater, at) or (release_expired(rater.study, at) and claim(rater, at)) or None
+
+
+def in_hand(rater: Rater) -> AssignmentQuerySet:
+    """What the rater holds and has not answered."""
+    return Assignment.objects.filter(rater=rater, released_at__isnull=True).unanswered()
+
+
+def something_for(rater: Rater) -> bool:
+    """Whether `next_for` would give something now. Takes nothing."""
+    given, closed = Rater.objects.with_counts().values_list("given", "closed_at").get(pk=rater.pk)  # type: ignore[misc]
+    if in_hand(rater).exists():
+        return True
+    return not closed and given < rater.study.rater_limit and next_open(rater) is not None
 
 
 def claim(rater: Rater, at: datetime) -> Assignment | None:
@@ -81,7 +94,8 @@ def release_expired(study: Study, at: datetime) -> int:
 def release(assignment: Assignment, at: datetime) -> bool:
     with transaction.atomic():
         held = Assignment.objects.filter(pk=assignment.pk, released_at__isnull=True)
-        if not held.update(released_at=at):
+        # Locked first, then looked at again: an answer may have come in since it was found unanswered.
+        if not held.select_for_update().exists() or not held.unanswered().update(released_at=at):
             return False
         Comparison.objects.filter(pk=assignment.comparison_id).update(taken=F("taken") - 1)
         return True

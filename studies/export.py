@@ -35,6 +35,16 @@ COLUMNS = (
 )
 
 
+SHOWN = "assignment__comparison"
+LARGE = (
+    f"{SHOWN}__first__trace__record",
+    f"{SHOWN}__first__trace__prompt",
+    f"{SHOWN}__first__evidence",
+    f"{SHOWN}__second__evidence",
+)
+"""What an export line has no use for, and what would make it slow."""
+
+
 def csv_lines(study: Study) -> Iterator[str]:
     """The export as CSV lines, header first. Every answer is there, also replaced and undone ones."""
     yield line(COLUMNS)
@@ -44,14 +54,18 @@ def csv_lines(study: Study) -> Iterator[str]:
 
 def judgements(study: Study) -> Any:
     later = Judgement.objects.filter(assignment=OuterRef("assignment"), revision__gt=OuterRef("revision"))
-    rows = Judgement.objects.filter(assignment__comparison__study=study).select_related(
-        "assignment__comparison__study",
-        "assignment__comparison__problem",
-        "assignment__comparison__first_arm",
-        "assignment__comparison__second_arm",
-        "assignment__comparison__first__trace",
-        "assignment__comparison__first__head_version",
-        "assignment__comparison__second__head_version",
+    rows = (
+        Judgement.objects.filter(assignment__comparison__study=study)
+        .select_related(
+            "assignment__comparison__study",
+            "assignment__comparison__problem",
+            "assignment__comparison__first_arm",
+            "assignment__comparison__second_arm",
+            "assignment__comparison__first__trace",
+            "assignment__comparison__first__head_version",
+            "assignment__comparison__second__head_version",
+        )
+        .defer(*LARGE)
     )
     stands = ~Exists(later) & ~Q(choice=Judgement.Choice.UNDONE)
     return rows.annotate(is_current=ExpressionWrapper(stands, BooleanField())).order_by("pk")

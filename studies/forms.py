@@ -31,3 +31,9 @@ class JudgementForm(forms.Form):
             return Judgement.Choice(side)
         first = (side == "a") == first_on_left
         return Judgement.Choice.FIRST if first else Judgement.Choice.SECOND
+
+
+class UndoForm(forms.Form):
+    """Which answer is to be taken back, so that a form sent twice does not take back two."""
+
+    judgement = forms.IntegerField(min_value=1, max_value=2**63 - 1)

@@ -53,15 +53,18 @@ def record(
         return _append(row, revision, choice, at, reason=reason, seconds=seconds)
 
 
-def undo_last(rater: Rater, at: datetime | None = None) -> Assignment | None:
-    """Take back the rater's last answer, so that it is the one to give next; None when there is nothing to undo."""
+def undo(rater: Rater, judgement_id: int, at: datetime | None = None) -> Assignment:
+    """Take back the rater's last answer, which must be `judgement_id`, so that it is the one to give next.
+
+    Raises AlreadyJudged when it is not, as with a form that is sent twice, and then changes nothing.
+    """
     at = at or timezone.now()
     with transaction.atomic():
         Rater.objects.select_for_update().get(pk=rater.pk)
         mine = Judgement.objects.current().filter(assignment__rater=rater)
         last = mine.select_related("assignment__rater").order_by("-pk").first()
-        if last is None:
-            return None
+        if last is None or last.pk != judgement_id:
+            raise AlreadyJudged
         _append(last.assignment, last.revision + 1, Choice.UNDONE, at)
         assignments.reopen(last.assignment, at)
         return last.assignment

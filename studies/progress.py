@@ -14,10 +14,7 @@ from studies.models import Comparison, Judgement, Rater, Study
 class RaterProgress:
     done: int
     limit: int  # comparisons that this rater is given at most
-
-    @property
-    def can_undo(self) -> bool:
-        return self.done > 0
+    last_judgement: int | None  # the answer that can be taken back
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,6 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Failure:
-    explanation_id: int
     problem: str
     arm: str
     error: str
@@ -41,7 +37,6 @@ class StudyProgress:
     comparisons: int
     ready: int
     preparing: int
-    failed: int
     judgements: int
     wanted: int
     raters: int
@@ -50,8 +45,9 @@ class StudyProgress:
 
 
 def for_rater(rater: Rater) -> RaterProgress:
-    counts = Rater.objects.with_counts().values("done", "places").get(pk=rater.pk)  # type: ignore[misc]
-    return RaterProgress(done=counts["done"], limit=min(rater.study.rater_limit, counts["places"]))
+    counts = Rater.objects.with_counts().values("done", "places", "last_judgement").get(pk=rater.pk)  # type: ignore[misc]
+    limit = min(rater.study.rater_limit, counts["places"])
+    return RaterProgress(done=counts["done"], limit=limit, last_judgement=counts["last_judgement"])
 
 
 def preparation(study: Study) -> Preparation:
@@ -65,7 +61,6 @@ def for_study(study: Study) -> StudyProgress:
         comparisons=comparisons.count(),
         ready=comparisons.ready().count(),
         preparing=comparisons.preparing().count(),
-        failed=comparisons.failed().count(),
         judgements=Judgement.objects.current().filter(assignment__comparison__study=study).count(),
         wanted=comparisons.aggregate(sum=Sum("wanted"))["sum"] or 0,
         raters=study.raters.count(),
@@ -83,5 +78,5 @@ def stages(study: Study) -> list[str]:
 def failures(study: Study) -> list[Failure]:
     """The explanations of this study that could not be made, with the reason."""
     arms = dict(study.arms.values_list("explainer_id", "name"))
-    failed = study.explanations().failed().select_related("trace__problem")
-    return [Failure(row.pk, row.trace.problem.key, arms[row.explainer_id], row.error) for row in failed]
+    failed = study.explanations().failed().select_related("trace__problem").defer("trace__record", "trace__prompt")
+    return [Failure(row.trace.problem.key, arms[row.explainer_id], row.error) for row in failed]

@@ -57,14 +57,22 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
 
 class RaterQuerySet(models.QuerySet["Rater"]):
     def with_counts(self) -> RaterQuerySet:
-        """Adds `given` (comparisons held), `done` (answers that stand) and `places` (comparisons of the study)."""
-        from studies.models import Assignment, Comparison, Judgement
+        """Adds what changes under a rater: `given` (comparisons held), `done` (answers that stand), `last_judgement`,
+        `places` (comparisons of the study) and `closed_at`.
+        """
+        from studies.models import Assignment, Comparison, Judgement, Study
 
         given = Assignment.objects.filter(rater=OuterRef("pk"), released_at__isnull=True)
         done = Judgement.objects.current().filter(assignment__rater=OuterRef("pk"))
         # Positions run from 0 without a gap, so the last one counts them, whatever the size of the study.
         last = Comparison.objects.filter(study=OuterRef("study")).order_by("-position").values("position")[:1]
-        return self.annotate(given=counted(given), done=counted(done), places=Coalesce(Subquery(last), -1) + 1)
+        return self.annotate(
+            given=counted(given),
+            done=counted(done),
+            last_judgement=Subquery(done.order_by("-pk").values("pk")[:1]),
+            places=Coalesce(Subquery(last), -1) + 1,
+            closed_at=Subquery(Study.objects.filter(pk=OuterRef("study")).values("closed_at")),
+        )
 
 
 def counted(rows: models.QuerySet[Any]) -> Subquery:

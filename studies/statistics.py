@@ -18,6 +18,7 @@ from studies.models import Judgement, Study
 
 POINTS = {"first": 1.0, "second": 0.0, "tie": 0.5, "both_bad": 0.5}
 RESAMPLES = 2000
+LEAST_CLUSTERS = 5
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Vote:
 class PairResult:
     """`score` is the human preference score of `first` against `second`, 0 to 1; `low` to `high` its 95 % interval.
 
-    The interval is None with fewer than two problems or two raters: one of either says nothing about others.
+    The interval is None with fewer than LEAST_CLUSTERS problems or raters: so few say next to nothing about others.
     """
 
     first: str
@@ -122,11 +123,15 @@ def clustered_interval(
     """95 % percentile interval of the mean, resampling problems and raters at once.
 
     The pigeonhole bootstrap (Owen 2007): each draw weights a vote by how often its problem and its rater were drawn.
-    It errs on the wide side, and is exact about nothing with fewer than about five of either.
+    It errs on the wide side. Where all points are the same there is nothing to resample, and Wilson's interval (1927)
+    stands in, with the smaller number of clusters as its n.
     """
     problem_of, rater_of = indices(problems), indices(raters)
-    if problem_of.max() < 1 or rater_of.max() < 1:
+    clusters = min(problem_of.max(), rater_of.max()) + 1
+    if clusters < LEAST_CLUSTERS:
         return None
+    if points.min() == points.max():
+        return wilson(float(points[0]), int(clusters))
     random = np.random.default_rng(seed)
     drawn_problems, drawn_raters = draws(problem_of, random), draws(rater_of, random)
     sums, sizes = (
@@ -136,6 +141,13 @@ def clustered_interval(
     means = sums[sizes > 0] / sizes[sizes > 0]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share, 0 to 1, seen in n independent draws."""
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def indices(labels: Sequence[int]) -> NDArray[np.intp]:

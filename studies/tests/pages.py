@@ -41,4 +41,8 @@ def answer(client: Client, page: HttpResponse, choice: str, **fields: str) -> An
 
 
 def undo(client: Client, study: Study) -> Any:
-    return client.post(reverse("studies:undo", args=[study.token]), follow=True)
+    """Send the undo form of the page that the rater is on."""
+    html = compare(client, study).content.decode()
+    found = re.search(r'name="judgement" value="(\d+)"', html)
+    assert found, "the page has no undo form"
+    return client.post(reverse("studies:undo", args=[study.token]), {"judgement": found[1]}, follow=True)

@@ -2,8 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from studies import assignment, judging
-from studies.models import Judgement, Study
+from studies import assignment, judging, progress
+from studies.models import Judgement, Rater, Study
+
+
+def last_of(rater: Rater) -> int:
+    last = progress.for_rater(rater).last_judgement
+    assert last is not None
+    return last
 
 
 @pytest.fixture
@@ -28,7 +34,7 @@ def test_the_same_form_twice_is_refused(given: assignment.Assignment) -> None:
 
 def test_a_form_from_before_an_undo_is_refused(given: assignment.Assignment) -> None:
     judging.record(given, "first")
-    judging.undo_last(given.rater)
+    judging.undo(given.rater, last_of(given.rater))
     with pytest.raises(judging.AlreadyJudged):
         judging.record(given, "second", revision=1)
     judging.record(given, "second", revision=judging.next_revision(given))
@@ -38,7 +44,7 @@ def test_a_form_from_before_an_undo_is_refused(given: assignment.Assignment) -> 
 def test_undo_adds_a_row_and_hands_the_comparison_out_again(given: assignment.Assignment) -> None:
     judging.record(given, "first")
     after = assignment.next_for(given.rater)
-    assert judging.undo_last(given.rater) == given
+    assert judging.undo(given.rater, last_of(given.rater)) == given
     assert assignment.next_for(given.rater) == given
     assert list(Judgement.objects.values_list("revision", "choice")) == [(1, "first"), (2, "undone")]
     assert not Judgement.objects.current().exists()
@@ -46,6 +52,20 @@ def test_undo_adds_a_row_and_hands_the_comparison_out_again(given: assignment.As
     assert assignment.next_for(given.rater) == after
 
 
-def test_undo_without_an_answer_does_nothing(given: assignment.Assignment) -> None:
-    assert judging.undo_last(given.rater) is None
-    assert not Judgement.objects.exists()
+def test_an_undo_sent_twice_takes_back_one_answer(given: assignment.Assignment) -> None:
+    judging.record(given, "first")
+    second = assignment.next_for(given.rater)
+    assert second is not None
+    judging.record(second, "second")
+    last = last_of(given.rater)
+    judging.undo(given.rater, last)
+    with pytest.raises(judging.AlreadyJudged):
+        judging.undo(given.rater, last)
+    assert Judgement.objects.current().get().assignment == given
+
+
+def test_only_an_own_answer_can_be_taken_back(given: assignment.Assignment) -> None:
+    judging.record(given, "first")
+    with pytest.raises(judging.AlreadyJudged):
+        judging.undo(assignment.enrol(given.rater.study), last_of(given.rater))
+    assert Judgement.objects.get().choice == "first"

@@ -106,9 +106,13 @@ def test_taking_back_brings_the_same_comparison_and_counts_once(study: Study) ->
     assert Judgement.objects.current().count() == 1
 
 
-def test_taking_back_with_nothing_to_take_back_goes_on(study: Study) -> None:
+@pytest.mark.parametrize("named", [{}, {"judgement": "1"}, {"judgement": "x"}])
+def test_taking_back_what_is_not_the_last_answer_is_refused(study: Study, named: dict[str, str]) -> None:
     client = pages.consent(study)
-    assert "1 of 4" in pages.undo(client, study).content.decode()
+    refused = client.post(reverse("studies:undo", args=[study.token]), named)
+    assert refused.status_code == 409
+    assert "no longer your last one" in refused.content.decode()
+    assert not Judgement.objects.exists()
 
 
 def test_a_form_sent_twice_counts_once_and_says_so(study: Study) -> None:

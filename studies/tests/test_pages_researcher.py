@@ -64,12 +64,13 @@ def test_results_before_the_first_answer(study: Study, staff_client: Client) -> 
     assert f"http://testserver{reverse('studies:consent', args=[study.token])}" in html
 
 
-def test_results_show_scores_with_interval_chart_and_agreement(study: Study, staff_client: Client) -> None:
-    play(study)
+def test_results_show_scores_with_interval_chart_and_agreement(make_study: MakeStudy, staff_client: Client) -> None:
+    study = make_study(problems=5, wanted=5)
+    play(study, choices="abtax", raters=5)
     html = results(staff_client, study)
     assert '<svg class="chart"' in html
     assert '<line class="interval"' in html
-    assert "of 12 answers" in html
+    assert "of 25 answers" in html
     assert "inverse better" in html
     assert "chain better" in html
     assert "Krippendorff" in html
@@ -84,11 +85,11 @@ def test_one_rater_gets_a_score_but_no_interval(study: Study, staff_client: Clie
 
 
 def test_a_clear_winner_is_named(make_study: MakeStudy, staff_client: Client) -> None:
-    study = make_study(wanted=5)
+    study = make_study(problems=5, wanted=5)
     for _ in range(5):
         client = pages.consent(study)
         page = pages.compare(client, study)
-        for _ in range(4):
+        for _ in range(5):
             page = pages.answer(client, page, "a" if page.context["assignment"].first_on_left else "b")
     assert "Raters prefer inverse to chain" in results(staff_client, study)
 

@@ -19,9 +19,17 @@ def test_score_counts_ties_and_both_bad_as_half() -> None:
     assert result.score == pytest.approx(3 / 5)
 
 
-def test_one_rater_or_one_problem_gives_no_interval() -> None:
+def test_few_raters_or_few_problems_give_no_interval() -> None:
     assert pair_result([vote("first", problem=i) for i in range(9)]).low is None
     assert pair_result([vote("first", rater=i) for i in range(9)]).low is None
+    assert pair_result([vote("first", problem=i % 4, rater=i) for i in range(9)]).low is None
+
+
+def test_unanimous_votes_are_not_certain() -> None:
+    result = pair_result([vote("first", problem=p, rater=r) for p in range(6) for r in range(5)])
+    assert result.score == 1
+    assert result.low == pytest.approx(5 / (5 + 1.96**2), abs=1e-6)
+    assert result.high == pytest.approx(1)
 
 
 def test_clustering_widens_the_interval() -> None:

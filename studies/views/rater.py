@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from studies import access, assignment, judging, progress
-from studies.forms import JudgementForm
+from studies.forms import JudgementForm, UndoForm
 from studies.models import Assignment, Rater, Study
 
 # The list on the page is numbered, as the explanations number the steps, so the model's own numbers are left out.
@@ -28,6 +28,10 @@ REFUSALS = {
         "It was open for so long that another person has answered it. Nothing is wrong: there are others to do.",
     ),
 }
+NOT_THE_LAST = (
+    "That answer is no longer your last one",
+    "It was taken back before, or you have answered since. Nothing was changed.",
+)
 
 
 @never_cache
@@ -78,18 +82,20 @@ def judge(request: HttpRequest, token: str, public_id: UUID) -> HttpResponse:
             revision=form.cleaned_data["revision"],
         )
     except (judging.AlreadyJudged, judging.PlaceGone) as refusal:
-        heading, explanation = REFUSALS[type(refusal)]
-        context = {"study": study, "heading": heading, "explanation": explanation}
-        return render(request, "rater/refused.html", context, status=409)
+        return refused(request, study, REFUSALS[type(refusal)])
     return redirect("studies:compare", token)
 
 
 @require_POST
 def undo(request: HttpRequest, token: str) -> HttpResponse:
-    _, rater = access.visitor(request, token)
+    study, rater = access.visitor(request, token)
     if rater is None:
         return redirect("studies:consent", token)
-    judging.undo_last(rater)
+    form = UndoForm(request.POST)
+    try:
+        judging.undo(rater, form.cleaned_data["judgement"] if form.is_valid() else 0)
+    except judging.AlreadyJudged:
+        return refused(request, study, NOT_THE_LAST)
     return redirect("studies:compare", token)
 
 
@@ -101,8 +107,13 @@ def end(request: HttpRequest, token: str) -> HttpResponse:
         return redirect("studies:consent", token)
     where = progress.for_rater(rater)
     waiting = is_waiting(study, where, progress.preparation(study))
-    more = waiting or assignment.next_for(rater) is not None
+    more = waiting or assignment.something_for(rater)
     return render(request, "rater/end.html", {"study": study, "progress": where, "more": more})
+
+
+def refused(request: HttpRequest, study: Study, why: tuple[str, str]) -> HttpResponse:
+    context = {"study": study, "heading": why[0], "explanation": why[1]}
+    return render(request, "rater/refused.html", context, status=409)
 
 
 def is_waiting(study: Study, where: progress.RaterProgress, preparation: progress.Preparation) -> bool:

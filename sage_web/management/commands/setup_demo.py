@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import transaction
 
 from inference.models import Explainer, ProblemSet
 from inference.problem_files import STARTER, read_problems, store
@@ -52,6 +53,7 @@ def starter_set() -> ProblemSet:
     )
 
 
+@transaction.atomic
 def demo_study() -> Study:
     """The demo study, launched. An existing one stays as it is."""
     existing = Study.objects.filter(slug="demo").first()
