@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import mechanicalsoup
 
@@ -42,6 +43,7 @@ def main() -> None:
     print("shown meanwhile: " + "; ".join(found["stages"]))
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+    sys.exit(found["seconds"] > GOAL)
 
 
 def share_models(folder: Path) -> None:
@@ -59,7 +61,7 @@ def start(folder: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=os.environ | own, stdout=subprocess.PIPE, text=True)
 
 
-def measure(server: subprocess.Popen[str]) -> dict[str, object]:
+def measure(server: subprocess.Popen[str]) -> dict[str, Any]:
     link = ""
     for line in server.stdout or ():
         link = next(iter(re.findall(r"http\S+/r/\S+", line)), link)
@@ -68,7 +70,7 @@ def measure(server: subprocess.Popen[str]) -> dict[str, object]:
     raise SystemExit("the server stopped before it was ready")
 
 
-def wait_for_comparison(link: str) -> dict[str, object]:
+def wait_for_comparison(link: str) -> dict[str, Any]:
     started, stages = time.monotonic(), []
     browser = mechanicalsoup.StatefulBrowser()
     browser.open(link)

@@ -5,6 +5,7 @@ Together with the cores, the only module that imports torch; tasks import it whe
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import platform
 import threading
@@ -233,5 +234,13 @@ def provenance(model: core.LanguageModel) -> dict[str, Any]:
         "torch": version("torch"),
         "transformers": version("transformers"),
         "python": platform.python_version(),
-        "code": version("sage-web"),
+        "code": code_version(),
     }
+
+
+@cache
+def code_version() -> str:
+    """The project's version and a hash of the core's sources, so that any change of the engine shows."""
+    sources = sorted(Path(core.__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    return f"{version('sage-web')}+core.{digest[:12]}"

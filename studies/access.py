@@ -60,9 +60,13 @@ def assignment_for(rater: Rater, public_id: UUID) -> Assignment:
     return get_object_or_404(own, public_id=public_id)
 
 
+def may_see_studies(user: User | AnonymousUser) -> bool:
+    return user.is_active and user.is_staff and user.has_perm("studies.view_study")
+
+
 def study_for(user: User | AnonymousUser, slug: str) -> Study:
     """A study for a researcher. Raises PermissionDenied without the right to see it, Http404 if there is none."""
-    if not (user.is_active and user.is_staff and user.has_perm("studies.view_study")):
+    if not may_see_studies(user):
         raise PermissionDenied("Only researchers with the permission to view studies can see this page.")
     study = Study.objects.filter(slug=slug).first()
     if study is None:

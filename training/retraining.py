@@ -92,6 +92,7 @@ def decide(comparison: Comparison, in_use: HeadVersion, force_reason: str) -> tu
 
 def settings_of(trained: Trained, seed: int) -> dict[str, Any]:
     return {
+        "code": worker.code_version(),
         "seed": seed,
         "l2": trained.fitted.strength,
         "both_bad": "counted as a tie",

@@ -25,7 +25,7 @@ from studies.views import charts, readings
 @never_cache
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    if not request.user.has_perm("studies.view_study"):
+    if not access.may_see_studies(request.user):
         return render(request, "home.html")
     studies = Study.objects.select_related("problem_set").annotate(rater_count=Count("raters"))
     return render(request, "researcher/studies.html", {"studies": studies})

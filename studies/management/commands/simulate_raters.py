@@ -45,7 +45,7 @@ class Command(BaseCommand):
             answers = self.play(study, options)
         except RobotError as error:
             raise CommandError(str(error)) from error
-        except requests.ConnectionError as error:
+        except (requests.ConnectionError, requests.Timeout) as error:
             raise CommandError(
                 f"Nothing answers at {options['url']}. Start the server (make run), or give --url."
             ) from error
