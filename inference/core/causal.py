@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from inference.core import effect
 from inference.core.answer import numbers, read_answer, words
-from inference.core.decode import PrefixCache, Sampling
+from inference.core.cache import PrefixCache
+from inference.core.decode import Sampling
 from inference.core.inversion import Inversion
 from inference.core.language_model import LanguageModel
 from inference.core.reasoning import ends

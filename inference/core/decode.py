@@ -7,7 +7,6 @@ keeping [T, V] scores, and finished rows leave the batch.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache
+
+from inference.core.cache import PrefixCache
 
 NUCLEUS = 512  # tokens looked at first; the whole vocabulary is sorted only where they hold less than top_p
 TICK = 4  # tokens between two calls of `tick`
@@ -32,31 +33,6 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class PrefixCache:
-    """Keys and values of the tokens `ids`, to be branched from and never written to."""
-
-    ids: tuple[int, ...]
-    cache: DynamicCache
-
-    def branch(self, ids: Sequence[int]) -> DynamicCache | None:
-        """A copy that holds what `ids` shares with this prefix, without the last of `ids`, which must be fed.
-
-        None where nothing can be shared, as with sliding-window layers, which forget.
-        """
-        shared = 0
-        for mine, wanted in zip(self.ids, ids[:-1], strict=False):
-            if mine != wanted:
-                break
-            shared += 1
-        if not shared or any(type(layer) is not DynamicLayer for layer in self.cache.layers):
-            return None
-        branch = copy.deepcopy(self.cache)
-        if shared < len(self.ids):
-            branch.crop(shared - len(self.ids))  # negative: how many tokens to remove
-        return branch
 
 
 @dataclass

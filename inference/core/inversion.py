@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from inference.core.answer import find_stated
-from inference.core.decode import PrefixCache
+from inference.core.cache import PrefixCache
 from inference.core.flow import Tape, recording, rollout
 from inference.core.language_model import LanguageModel
 from inference.core.records import Step, StepSignals, Trace

@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from inference.core import flow
-from inference.core.decode import PrefixCache, Row, Sampling, decode
+from inference.core.cache import PrefixCache
+from inference.core.decode import Row, Sampling, decode
 from inference.core.guide import AnswerGuide
 from inference.core.records import Token
 

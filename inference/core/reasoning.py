@@ -6,7 +6,8 @@ import re
 from collections import Counter
 
 from inference.core.answer import read_answer
-from inference.core.decode import PrefixCache, Sampling
+from inference.core.cache import PrefixCache
+from inference.core.decode import Sampling
 from inference.core.examples import EXAMPLES
 from inference.core.language_model import LanguageModel, Message
 from inference.core.records import Problem, Progress, ReasoningError, ReasonSettings, Trace

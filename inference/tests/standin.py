@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from inference.core.decode import PrefixCache, Sampling
+from inference.core.cache import PrefixCache
+from inference.core.decode import Sampling
 from inference.core.examples import EXAMPLES
 from inference.core.language_model import LanguageModel
 from inference.core.records import Token

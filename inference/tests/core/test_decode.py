@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers.cache_utils import DynamicCache
 
-from inference.core.decode import PrefixCache, Sampling, decode, nucleus_choice
+from inference.core.cache import PrefixCache
+from inference.core.decode import Sampling, decode, nucleus_choice
 from inference.core.language_model import LanguageModel
 from inference.tests.standin import parts
 
