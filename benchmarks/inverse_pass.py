@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
 import torch
 from transformers.cache_utils import DynamicCache
@@ -78,7 +79,7 @@ def measure(model: LanguageModel, length: int, runs: int) -> dict[str, float | i
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time the inverse pass beside a plain forward pass.")
     parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--var", type=Path, default=Path("var"))
+    parser.add_argument("--var", type=Path, default=ROOT / "var")
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)

@@ -121,7 +121,7 @@ class StepTest:
     step: int
     rollouts: int
     different: int  # how many replaced the step by something else
-    kept_answers: dict[str, int]  # answers of as many resamples from after the step, of similar ones, of the trace
+    kept_answers: dict[str, int]  # of the trace, of as many resamples from after the step, of similar replacements
     different_answers: dict[str, int]
     effect: float | None  # KL(p(y|different) || p(y|kept)), nats, Laplace-smoothed; None when nothing differed
     effect_interval: tuple[float, float] | None  # bootstrap 95 %, chance level subtracted
