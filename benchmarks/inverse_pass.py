@@ -15,8 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 from transformers.cache_utils import DynamicCache
@@ -25,6 +24,7 @@ from inference.core import Answer, LanguageModel, Problem, ReasonSettings, Token
 from inference.core.steps import split_steps
 
 GOAL = 1.5
+ROOT = Path(__file__).resolve().parent.parent
 LINE = "Step {number}: The shelf now holds {number} * 4 = {product} jars, so the next box goes below it.\n"
 
 
