@@ -116,10 +116,20 @@ def free_slug(slug: str) -> str:
 class JudgementAdmin(Unchangeable):
     """Append-only: a changed answer is a row of its own, and nobody edits what a rater said."""
 
-    list_display = ("pk", "study", "choice", "revision", "assignment", "seconds", "judged_at")
+    list_display = ("pk", "study", "preferred_arm", "choice", "revision", "assignment", "seconds", "judged_at")
     list_filter = ("choice", "assignment__comparison__study")
-    list_select_related = ("assignment__comparison__study",)
+    list_select_related = (
+        "assignment__comparison__study",
+        "assignment__comparison__first_arm",
+        "assignment__comparison__second_arm",
+    )
     search_fields = ("reason",)
+
+    @admin.display(description="preferred arm")
+    def preferred_arm(self, judgement: Judgement) -> str:
+        comparison = judgement.assignment.comparison
+        arms = {"first": comparison.first_arm.name, "second": comparison.second_arm.name}
+        return arms.get(judgement.choice, "–")
 
     @admin.display(description="study")
     def study(self, judgement: Judgement) -> Study:

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from inference import queue
-from inference.models import Explanation, Problem
+from inference.models import Explainer, Explanation, Problem
 from studies.models import Arm, Comparison, Study
 from studies.pairing import balanced_order, spread_over
 
@@ -64,6 +64,8 @@ def check(study: Study, arms: list[Arm], problems: list[Problem]) -> None:
         raise NotLaunchable(f"{study} has {len(arms)} arm; a comparison needs at least 2.")
     if not problems:
         raise NotLaunchable(f"The problem set {study.problem_set} is empty; import problems into it first.")
+    if study.chain_shown and any(arm.explainer.method == Explainer.Method.CHAIN for arm in arms):
+        raise NotLaunchable("One arm is the chain itself, and raters would recognise it: switch off “chain shown”.")
     runs = {(e.model, e.revision, e.seed, e.max_new_tokens) for e in (arm.explainer for arm in arms)}
     if len(runs) > 1:
         raise NotLaunchable(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import uuid
 
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -18,6 +19,7 @@ from inference.models import Explainer, Explanation, Problem, ProblemSet
 from inference.querysets import ExplanationQuerySet
 from studies.querysets import AssignmentQuerySet, ComparisonQuerySet, JudgementQuerySet, RaterQuerySet
 
+AT_LEAST_ONE = MinValueValidator(1)
 QUESTION = "Which explanation helps you more to understand why the model gave this answer?"
 CONSENT = (
     "You will read short explanations of answers that a computer model gave, and say which of two you find more "
@@ -37,7 +39,10 @@ class Study(models.Model):
     title = models.CharField(max_length=200)
     problem_set = models.ForeignKey(ProblemSet, models.PROTECT, related_name="studies")
     problem_limit = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Use only so many problems, spread over the kinds. Empty: all."
+        null=True,
+        blank=True,
+        validators=[AT_LEAST_ONE],
+        help_text="Use only so many problems, spread over the kinds. Empty: all.",
     )
     question = models.CharField(max_length=300, default=QUESTION)
     consent_text = models.TextField(default=CONSENT)
@@ -45,9 +50,11 @@ class Study(models.Model):
         default=True,
         help_text="Show the chain above the explanations. Switch it off where an arm is the chain itself.",
     )
-    judgements_wanted = models.PositiveSmallIntegerField(default=5, help_text="Judgements wanted per comparison.")
+    judgements_wanted = models.PositiveSmallIntegerField(
+        default=5, validators=[AT_LEAST_ONE], help_text="Judgements wanted per comparison."
+    )
     rater_limit = models.PositiveSmallIntegerField(
-        default=12, help_text="Comparisons that one rater is given at most."
+        default=12, validators=[AT_LEAST_ONE], help_text="Comparisons that one rater is given at most."
     )
     seed = models.PositiveIntegerField(default=0, help_text="Fixes the order of comparisons and of sides.")
     token = models.CharField(max_length=43, unique=True, default=new_token, editable=False)
@@ -60,7 +67,7 @@ class Study(models.Model):
         ordering = ("-created_at",)
 
     def __str__(self) -> str:
-        return self.title
+        return f"{self.title} ({self.slug})"
 
     @property
     def running(self) -> bool:

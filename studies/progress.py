@@ -62,7 +62,7 @@ def for_study(study: Study) -> StudyProgress:
         ready=comparisons.ready().count(),
         preparing=comparisons.preparing().count(),
         judgements=Judgement.objects.current().filter(assignment__comparison__study=study).count(),
-        wanted=comparisons.aggregate(sum=Sum("wanted"))["sum"] or 0,
+        wanted=comparisons.exclude(pk__in=comparisons.failed()).aggregate(sum=Sum("wanted"))["sum"] or 0,
         raters=study.raters.count(),
         stages=stages(study),
         failures=failures(study),

@@ -62,6 +62,7 @@ class StudyResults:
     pairs: tuple[PairResult, ...]
     agreement: float | None
     agreement_interval: tuple[float, float] | None
+    decided: int  # judgements that chose one of the two
     left_share: float | None  # share of decided judgements that chose the left side; 0.5 shows no side bias
     judgements: int
     raters: int
@@ -90,6 +91,7 @@ def results(study: Study, seed: int = 0) -> StudyResults:
         pairs=tuple(pair_result([v for v in votes if (v.first, v.second) == pair], seed) for pair in pairs),
         agreement=agreement,
         agreement_interval=interval,
+        decided=sum(vote.choice in ("first", "second") for vote in votes),
         left_share=left_share(votes),
         judgements=len(votes),
         raters=len({vote.rater for vote in votes}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from inference.core.decode import Sampling
 from inference.core.language_model import LanguageModel
 from inference.core.reasoning import messages, silent, user, worked_examples
@@ -31,4 +33,10 @@ def self_explain(model: LanguageModel, trace: Trace, progress: Progress = silent
     if not text:
         raise ReasoningError("Asked to explain itself, the model wrote nothing.")
     progress(stage, 1.0)
-    return text
+    return whole_sentences(text)
+
+
+def whole_sentences(text: str) -> str:
+    """Without a last sentence that the token limit cut off; a text of no whole sentence stays as it is."""
+    ends = list(re.finditer(r"[.!?][\"”’')]*(?=\s|$)", text))
+    return text[: ends[-1].end()] if ends else text

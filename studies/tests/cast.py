@@ -86,7 +86,12 @@ def make_study(
 
     `arms` are methods of `Explainer.Method`. Without `ready` every trace and explanation is still to be made.
     """
-    fields = {"title": "How a small model reasons", "launched_at": timezone.now(), **fields}
+    fields = {
+        "chain_shown": "chain" not in arms,
+        "title": "How a small model reasons",
+        "launched_at": timezone.now(),
+        **fields,
+    }
     problem_set = make_problem_set(problems, slug=f"{slug}-problems")
     study = Study.objects.create(slug=slug, problem_set=problem_set, judgements_wanted=wanted, **fields)
     study_arms = [make_arm(study, method) for method in arms]

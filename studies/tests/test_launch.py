@@ -12,7 +12,7 @@ from studies.tests import cast
 
 @pytest.fixture
 def draft(db: None) -> Study:
-    study = Study.objects.create(slug="draft", title="Draft", problem_set=cast.make_problem_set(8))
+    study = Study.objects.create(slug="draft", title="Draft", problem_set=cast.make_problem_set(8), chain_shown=False)
     for method in ("inverse", "chain", "self_explain"):
         cast.make_arm(study, method)
     return study
@@ -50,6 +50,13 @@ def test_a_study_is_launched_once(draft: Study) -> None:
 def test_one_arm_is_not_enough(draft: Study) -> None:
     Arm.objects.filter(study=draft).exclude(name="inverse").delete()
     with pytest.raises(launch.NotLaunchable, match="has 1 arm"):
+        launch.launch(draft)
+
+
+def test_a_chain_among_the_arms_is_not_shown_above_them(draft: Study) -> None:
+    draft.chain_shown = True
+    draft.save()
+    with pytest.raises(launch.NotLaunchable, match="chain shown"):
         launch.launch(draft)
 
 

@@ -248,7 +248,7 @@ def test_the_end_page_opened_early_leads_back(study: Study) -> None:
 
 
 def test_a_trace_without_steps_shows_its_chain(make_study: MakeStudy) -> None:
-    study = make_study(problems=1)
+    study = make_study(problems=1, chain_shown=True)
     trace = study.comparisons.get().first.trace
     trace.record, trace.chain = {}, "Everything in one go."
     trace.save()
@@ -270,6 +270,10 @@ def test_a_form_without_its_secret_is_refused_in_plain_words(study: Study) -> No
 
 
 @pytest.mark.parametrize("name", ["judge", "undo"])
-def test_answers_are_only_posted(study: Study, name: str) -> None:
-    ids = {"judge": [study.token, "6d0c9f3e-0000-4000-8000-000000000000"], "undo": [study.token]}
-    assert Client().get(reverse(f"studies:{name}", args=ids[name])).status_code == 405
+def test_the_address_of_a_form_opened_by_hand_leads_back_and_does_nothing(study: Study, name: str) -> None:
+    client = pages.consent(study)
+    held = pages.compare(client, study).context["assignment"]
+    ids = {"judge": [study.token, held.public_id], "undo": [study.token]}
+    opened = client.get(reverse(f"studies:{name}", args=ids[name]))
+    assert opened.headers["Location"] == reverse("studies:compare", args=[study.token])
+    assert not Judgement.objects.exists()

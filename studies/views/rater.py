@@ -9,7 +9,7 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from studies import access, assignment, judging, progress
 from studies.forms import JudgementForm, UndoForm
@@ -64,11 +64,13 @@ def compare(request: HttpRequest, token: str) -> HttpResponse:
     return redirect("studies:end", token)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def judge(request: HttpRequest, token: str, public_id: UUID) -> HttpResponse:
     study, rater = access.visitor(request, token)
     if rater is None:
         return redirect("studies:consent", token)
+    if request.method != "POST":  # the address of a refused form, opened again
+        return redirect("studies:compare", token)
     current = access.assignment_for(rater, public_id)
     form = JudgementForm(request.POST)
     if not form.is_valid():
@@ -86,11 +88,13 @@ def judge(request: HttpRequest, token: str, public_id: UUID) -> HttpResponse:
     return redirect("studies:compare", token)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def undo(request: HttpRequest, token: str) -> HttpResponse:
     study, rater = access.visitor(request, token)
     if rater is None:
         return redirect("studies:consent", token)
+    if request.method != "POST":
+        return redirect("studies:compare", token)
     form = UndoForm(request.POST)
     try:
         judging.undo(rater, form.cleaned_data["judgement"] if form.is_valid() else 0)

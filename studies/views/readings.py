@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from studies.statistics import PairResult, StudyResults
 
+FEW = 20  # answers below which a count says more than a share
 # Upper ends of Landis and Koch's bands (Biometrics 1977), in words of our own.
 BANDS = (
     (0.0, "raters agree no more than by chance"),
@@ -51,4 +52,6 @@ def of_agreement(results: StudyResults) -> str:
 def of_sides(results: StudyResults) -> str:
     if results.left_share is None:
         return ""
-    return f"The explanation on the left was chosen in {percent(results.left_share)} of the answers that chose one."
+    left = round(results.left_share * results.decided)
+    share = f"{left} of {results.decided}" if results.decided < FEW else percent(results.left_share)
+    return f"The explanation on the left was chosen in {share} of the answers that chose one."

@@ -28,7 +28,9 @@ def study(db: None, monkeypatch: pytest.MonkeyPatch) -> Study:
     model = stand_in_model(settings.SAGE_MODEL)
     monkeypatch.setattr(worker, "language_model", lambda name, revision: model)
     problems = store("starter", "Starter", "", read_problems(STARTER, "sage"))
-    study = Study.objects.create(slug="small", title="Small", problem_set=problems, problem_limit=12)
+    study = Study.objects.create(
+        slug="small", title="Small", problem_set=problems, problem_limit=12, chain_shown=False
+    )
     for method in ("inverse", "self_explain", "chain"):
         explainer = Explainer.objects.create(name=method.replace("_", "-"), method=method)
         Arm.objects.create(study=study, name=explainer.name, explainer=explainer)
