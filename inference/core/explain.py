@@ -6,7 +6,7 @@ a test confirmed, what it did not, and what was never tested are worded differen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from inference.core.answer import find_stated
 from inference.core.records import Alternative, Candidate, EvidenceRecord, StepTest
@@ -20,33 +20,41 @@ def candidates(record: EvidenceRecord, n: int = 3) -> tuple[Candidate, ...]:
     """The first `n` of the styles brief, contrastive, detailed. Raises ValueError for n below 1."""
     if n < 1:
         raise ValueError(f"n is {n}; give at least 1")
-    return tuple(Candidate(" ".join(write(record)), style) for style, write in list(STYLES.items())[:n])
+    return tuple(Candidate(text_of(write(record)), style) for style, write in list(STYLES.items())[:n])
 
 
-def brief(record: EvidenceRecord) -> list[str]:
-    return [answered(record), verdict(record), *(outcome(test) for test in record.decision_points[:1])]
+Paragraph = list[str]
+"""Sentences that stand together."""
 
 
-def contrastive(record: EvidenceRecord) -> list[str]:
-    sentences = [f"Why {quote(record.answer)} and not something else?"]
-    for test in record.decision_points or record.tests[:1]:
-        sentences += [
-            f"At step {test.step + 1} the model wrote {quoted_step(record, test.step)}.",
-            *contrast(record, test),
-        ]
-    return [*sentences, verdict(record)]
+def text_of(paragraphs: list[Paragraph]) -> str:
+    return "\n\n".join(" ".join(sentences) for sentences in paragraphs if sentences)
 
 
-def detailed(record: EvidenceRecord) -> list[str]:
-    sentences = [answered(record), "It wrote these steps:"]
-    sentences += [f"({index + 1}) {quoted_step(record, index)}" for index in range(len(record.steps))]
-    sentences[-1] += "."
-    for test in record.tests:
-        sentences += [tested(test), *contrast(record, test), judged(test)]
-    return [*sentences, *untested(record), *attended(record), *closing(record)]
+def brief(record: EvidenceRecord) -> list[Paragraph]:
+    return [[answered(record), verdict(record), *(outcome(test) for test in record.decision_points[:1])]]
 
 
-STYLES: dict[str, Callable[[EvidenceRecord], list[str]]] = {
+def contrastive(record: EvidenceRecord) -> list[Paragraph]:
+    tests = record.decision_points or record.tests[:1]
+    at_steps = [
+        [f"At step {test.step + 1} the model wrote {quoted_step(record, test.step)}.", *contrast(record, test)]
+        for test in tests
+    ]
+    return [[f"Why {quote(record.answer)} and not something else?"], *at_steps, [verdict(record)]]
+
+
+def detailed(record: EvidenceRecord) -> list[Paragraph]:
+    steps = [f"({index + 1}) {quoted_step(record, index)}" for index in range(len(record.steps))]
+    return [
+        [answered(record), "It wrote these steps:", *steps[:-1], f"{steps[-1]}."],
+        *([tested(test), *contrast(record, test), judged(test)] for test in record.tests),
+        [*untested(record), *closing(record)],
+        attended(record),
+    ]
+
+
+STYLES: dict[str, Callable[[EvidenceRecord], list[Paragraph]]] = {
     "brief": brief,
     "contrastive": contrastive,
     "detailed": detailed,
@@ -61,16 +69,20 @@ def verdict(record: EvidenceRecord) -> str:
     """The finding in one sentence."""
     points = record.decision_points
     if points:
-        named = listed([f"step {test.step + 1} ({quoted_step(record, test.step)})" for test in points])
-        return f"Tests showed that {named} made a difference to the answer."
+        return f"Tests showed that {named(record, points)} made a difference to the answer."
     if not record.tests:
         return "No decisive choice was found: none of its steps was tested."
-    steps = listed([f"step {step + 1}" for step in sorted(test.step for test in record.tests)])
+    steps = named(record, sorted(record.tests, key=lambda test: test.step))
     return (
         f"No decisive choice was found: writing {steps} anew did not change the answers more than chance could."
         if any(test.different for test in record.tests)
         else f"No decisive choice was found: whenever {steps} was written anew, it said the same."
     )
+
+
+def named(record: EvidenceRecord, tests: Sequence[StepTest]) -> str:
+    """Steps with their words: a reader may not see the chain."""
+    return listed([f"step {test.step + 1} ({quoted_step(record, test.step)})" for test in tests])
 
 
 def tested(test: StepTest) -> str:
@@ -82,7 +94,12 @@ def contrast(record: EvidenceRecord, test: StepTest) -> list[str]:
     if not test.different:
         return [f"In all {test.rollouts} new tries it wrote the same or nearly the same."]
     sentences = [f"In {test.different} of {test.rollouts} new tries it wrote something else there."]
-    return sentences + [instead(test, other) for other in shown(test, record.answer)]
+    told = shown(test, record.answer)
+    rest = test.different - sum(other.count for other in told)
+    others = (
+        [f"The other {NUMBERS[rest] if rest < len(NUMBERS) else rest} said something else again."] if rest else []
+    )
+    return sentences + [instead(test, other) for other in told] + others
 
 
 def shown(test: StepTest, answer: str) -> tuple[Alternative, ...]:

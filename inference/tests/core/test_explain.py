@@ -81,7 +81,9 @@ def test_attention_is_told_with_its_caveat_only():
 
 def test_tested_and_untested_steps_are_worded_differently():
     assert "Step 2 was not tested" in texts(NOT_CONFIRMED)["detailed"]
-    assert "whenever step 1 was written anew, it said the same" in texts(UNCHANGED)["brief"]
+    assert (
+        "whenever step 1 (“The tray holds 12 eggs”) was written anew, it said the same" in texts(UNCHANGED)["brief"]
+    )
     assert "In all 6 new tries it wrote the same or nearly the same" in texts(UNCHANGED)["contrastive"]
     assert "comes about by chance in more than half of cases" in texts(NOT_CONFIRMED)["detailed"]
     assert "none of its steps was tested" in texts()["brief"]
@@ -103,3 +105,14 @@ def test_long_steps_are_cut_at_a_word():
     text = candidates(EvidenceRecord("?", "10", (wordy,), (), "signals", (), ()))[2].text
     assert "egg …”" in text
     assert len(text) < 400
+
+
+def test_alternatives_that_are_not_told_are_counted():
+    assert "The other two said something else again." in texts(CONFIRMED)["detailed"]
+    assert "said something else again" not in texts(NOT_CONFIRMED)["detailed"]
+
+
+def test_the_detailed_text_has_a_paragraph_for_each_test():
+    paragraphs = texts(CONFIRMED, NOT_CONFIRMED)["detailed"].split("\n\n")
+    assert sum(" was tested: " in paragraph for paragraph in paragraphs) == 2
+    assert len(paragraphs) >= 4
