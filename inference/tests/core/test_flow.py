@@ -5,7 +5,14 @@ from itertools import pairwise
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from inference.core import flow
 from inference.core.flow import BLOCK, Tape, recording, rollout
@@ -14,18 +21,30 @@ LENGTH = 150  # more than two blocks
 BOUNDS = (0, 1, 30, 31, 70, BLOCK + 30, 149, LENGTH)
 
 
-def tiny(heads, key_heads):
+def tiny(heads=4, key_heads=2):
     torch.manual_seed(heads)
-    config = LlamaConfig(
-        vocab_size=100,
-        hidden_size=24,
-        intermediate_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=heads,
-        num_key_value_heads=key_heads,
-        initializer_range=1.0,  # far from uniform attention
-    )
-    return LlamaForCausalLM(config).eval()
+    return LlamaForCausalLM(LlamaConfig(**sizes(heads, key_heads))).eval()
+
+
+def sizes(heads, key_heads):
+    return {
+        "vocab_size": 100,
+        "hidden_size": 24,
+        "intermediate_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": heads,
+        "num_key_value_heads": key_heads,
+        "initializer_range": 1.0,  # far from uniform attention
+        "pad_token_id": 0,
+    }
+
+
+def families():
+    yield tiny(4, 4)
+    yield tiny(6, 2)
+    yield tiny(4, 1)
+    yield MistralForCausalLM(MistralConfig(**sizes(4, 2), sliding_window=20)).eval()
+    yield GPT2LMHeadModel(GPT2Config(vocab_size=100, n_embd=24, n_layer=2, n_head=4, initializer_range=1.0)).eval()
 
 
 def ids(seed=1):
@@ -49,9 +68,10 @@ def naive(attention):
     )
 
 
-@pytest.mark.parametrize(("heads", "key_heads"), [(4, 4), (6, 2), (4, 1)])
-def test_equals_what_full_attention_maps_give(heads, key_heads):
-    module = tiny(heads, key_heads)
+@pytest.mark.parametrize("which", range(5))
+def test_equals_what_full_attention_maps_give(which):
+    """Without and with grouped heads, with a sliding window, and in another architecture."""
+    module = list(families())[which]
     module.set_attn_implementation("eager")
     with torch.no_grad():
         plain = module(ids(), output_attentions=True)
@@ -79,7 +99,7 @@ def test_the_model_computes_the_same_as_with_sdpa_alone():
 
 
 def test_two_threads_do_not_mix_their_tapes():
-    module = tiny(4, 2)
+    module = tiny()
     flow.install(module)
     alone = [recorded(module, ids(seed))[0] for seed in (1, 2)]
     together = [[], []]
@@ -108,7 +128,7 @@ def test_two_threads_do_not_mix_their_tapes():
 
 
 def test_without_a_tape_nothing_is_recorded():
-    module = tiny(4, 2)
+    module = tiny()
     flow.install(module)
     with recording(Tape(BOUNDS, 2)) as tape:
         pass
