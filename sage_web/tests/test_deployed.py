@@ -43,7 +43,7 @@ def study(shared_db):
         options=["5", "7", "9"],
         gold=1,
     )
-    study = Study.objects.create(slug="deployed", title="Deployed", problem_set=problem_set)
+    study = Study.objects.create(slug="deployed", title="Deployed", chain_shown=False, problem_set=problem_set)
     for method in ("inverse", "chain"):
         explainer = Explainer.objects.create(name=method, method=method)
         Arm.objects.create(study=study, name=method, explainer=explainer)
