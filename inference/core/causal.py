@@ -98,14 +98,15 @@ def read(written: str, step: Step, tokens: Sequence[Token], options: Sequence[st
 def assessed(trace: Trace, step: int, made: Sequence[Resample], after: Sequence[Resample], seed: int) -> StepTest:
     """Everything that the resamples say: `made` from before the step, `after` from where it stands.
 
-    The step was kept in all of `after`, in those of `made` that wrote much the same, and in the trace itself.
+    The step was kept in all of `after`, in those of `made` that wrote much the same, and in the trace itself. A
+    resample without an answer is counted, but says nothing about the effect: it ran out of room or in circles, which
+    those from before the step do more often, having more to write.
     """
     own = trace.steps[step].text
     different = [one for one in made if differs(own, one.step)]
     kept = [Resample(own, trace.answer.index), *after, *(one for one in made if not differs(own, one.step))]
     options = trace.problem.options
-    codes = [[len(options) if one.answer is None else one.answer for one in group] for group in (kept, different)]
-    measured = effect.measure(codes[0], codes[1], len(options) + 1, seed)
+    measured = effect.measure(answers(kept), answers(different), len(options), seed)
     return StepTest(
         step=step,
         rollouts=len(made),
@@ -118,6 +119,10 @@ def assessed(trace: Trace, step: int, made: Sequence[Resample], after: Sequence[
         confirmed=effect.confirmed(measured, len(different), len(made)),
         alternatives=grouped(different, options),
     )
+
+
+def answers(group: Sequence[Resample]) -> list[int]:
+    return [one.answer for one in group if one.answer is not None]
 
 
 def differs(one: str, other: str) -> bool:

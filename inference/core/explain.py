@@ -73,11 +73,13 @@ def verdict(record: EvidenceRecord) -> str:
     if not record.tests:
         return "No decisive choice was found: none of its steps was tested."
     steps = named(record, sorted(record.tests, key=lambda test: test.step))
-    return (
-        f"No decisive choice was found: writing {steps} anew did not change the answers more than chance could."
-        if any(test.different for test in record.tests)
-        else f"No decisive choice was found: whenever {steps} was written anew, it said the same."
-    )
+    if any(test.p_value is not None for test in record.tests):
+        reason = f"writing {steps} anew did not change the answers more than chance could"
+    elif any(test.different for test in record.tests):
+        reason = f"where it wrote something else at {steps}, it came to no answer"
+    else:
+        reason = f"whenever {steps} was written anew, it said the same"
+    return f"No decisive choice was found: {reason}."
 
 
 def named(record: EvidenceRecord, tests: Sequence[StepTest]) -> str:
@@ -115,20 +117,20 @@ def instead(test: StepTest, other: Alternative) -> str:
 
 
 def outcome(test: StepTest) -> str:
-    """Where the answers went with and without the step, the trace itself counted among those that kept it."""
-    return (
+    """Where the answers of a confirmed test went with and without the step, and how sure that is."""
+    found = (
         f"Where it wrote something else there ({test.different} of {test.rollouts} new tries), "
         f"it {ended(test.different_answers)}; where it kept to that step, counting the original, "
         f"it {ended(test.kept_answers)}."
     )
+    if test.p_value is None:
+        return found
+    return f"{found} A difference this clear comes about by chance in {percent(test.p_value)} of cases."
 
 
 def judged(test: StepTest) -> str:
     if test.confirmed and test.p_value is not None:
-        return (
-            f"{outcome(test)} A difference this clear comes about by chance in {percent(test.p_value)} of cases, "
-            "so this step made a difference to the answer."
-        )
+        return f"{outcome(test)} So this step made a difference to the answer."
     if test.different and test.p_value is not None:
         return (
             "This does not show that the step mattered: a difference as large to where it kept the step comes about "

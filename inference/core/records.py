@@ -123,7 +123,7 @@ class StepTest:
     different: int  # how many replaced the step by something else
     kept_answers: dict[str, int]  # of the trace, of as many resamples from after the step, of similar replacements
     different_answers: dict[str, int]
-    effect: float | None  # KL(p(y|different) || p(y|kept)), nats, Laplace-smoothed; None when nothing differed
+    effect: float | None  # KL(p(y|different) || p(y|kept)), nats, Laplace-smoothed; None without answers to compare
     effect_interval: tuple[float, float] | None  # bootstrap 95 %, chance level subtracted
     p_value: float | None  # permutation test of the same effect
     confirmed: bool

@@ -57,6 +57,7 @@ def test_an_answer_that_cannot_be_read_is_counted_as_such(model, trace):
     found = examined(model, trace, 1, rollouts=5)
     assert found.different_answers == {"": 5}
     assert found.alternatives[0].example == ""
+    assert (found.effect, found.p_value, found.confirmed) == (None, None, False)
 
 
 @pytest.mark.parametrize(
