@@ -32,7 +32,7 @@ def study(db: None, monkeypatch: pytest.MonkeyPatch) -> Study:
         slug="small", title="Small", problem_set=problems, problem_limit=12, chain_shown=False
     )
     for method in ("inverse", "self_explain", "chain"):
-        explainer = Explainer.objects.create(name=method.replace("_", "-"), method=method)
+        explainer = Explainer.objects.create(name=method.replace("_", "-"), method=method, tested_steps=1, rollouts=3)
         Arm.objects.create(study=study, name=explainer.name, explainer=explainer)
     launch.launch(study)
     work_until_done()
@@ -130,8 +130,8 @@ def test_too_few_judgements_say_how_many_are_missing(study: Study) -> None:
     assert not TrainingRun.objects.exists()
 
 
-def test_an_unknown_study_names_the_known_ones(study: Study) -> None:
-    with pytest.raises(CommandError, match=r"no study 'other'. Studies: small"):
+def test_an_unknown_study_names_the_known_ones(db: None) -> None:
+    with pytest.raises(CommandError, match=r"no study 'other'. Studies: none yet"):
         call_command("retrain", "--study", "other")
 
 
