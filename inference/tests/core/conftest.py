@@ -13,7 +13,7 @@ PROBLEM = Problem(
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Tiny tensors are faster without a team of threads."""
+    """Tiny tensors are faster without a team of threads, and so is the real model where others use the cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -24,11 +24,6 @@ pytestmark = pytest.mark.model
 STARTER = Path(inference.__file__).parent / "starter" / "starter.jsonl"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The real model has use for all threads."""
-
-
 @pytest.fixture(scope="module")
 def real(model_folder):
     return LanguageModel.load(model_folder)
