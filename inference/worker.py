@@ -210,6 +210,8 @@ def explain_inversely(
     explanation.provenance = {"head": str(explanation.head_version), "settings": asdict(chosen)}
     kept = feature_cache(model)
     kept.put(kept.steps(trace), made.step_features)
+    chosen_one = [candidate.text for candidate in made.candidates].index(made.text)
+    kept.put(kept.explanation(trace, made.text), made.candidate_features[chosen_one])
 
 
 def fail(row: models.Trace, explanation: models.Explanation, reason: str) -> None:
