@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +30,8 @@ COLUMNS = (
     "left_arm",
     "choice",
     "preferred_arm",
+    "strength",
+    "criteria",
     "reason",
     "seconds",
     "judged_at",
@@ -93,6 +96,8 @@ def tidy(judgement: Any) -> dict[str, Any]:
         arms["first" if shown.first_on_left else "second"],
         judgement.choice,
         arms.get(judgement.choice, ""),
+        judgement.strength,
+        json.dumps(judgement.criteria, sort_keys=True) if judgement.criteria else "",
         judgement.reason,
         judgement.seconds,
         judgement.judged_at.isoformat(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import uuid
 
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -100,6 +100,10 @@ class Arm(models.Model):
 class Comparison(models.Model):
     """Two explanations of one trace, to be judged by `wanted` raters. `first` and `second` are arms, not sides."""
 
+    class Selection(models.TextChoices):
+        RANDOM = "random", "By the design, or at random"
+        ACTIVE = "active", "Because it promised to tell much"
+
     study = models.ForeignKey(Study, models.CASCADE, related_name="comparisons")
     problem = models.ForeignKey(Problem, models.PROTECT, related_name="comparisons")
     first_arm = models.ForeignKey(Arm, models.CASCADE, related_name="+")
@@ -107,6 +111,12 @@ class Comparison(models.Model):
     first = models.ForeignKey(Explanation, models.PROTECT, related_name="+")
     second = models.ForeignKey(Explanation, models.PROTECT, related_name="+")
     position = models.PositiveIntegerField(help_text="Place in the study's seeded order, from 0.")
+    selection = models.CharField(
+        max_length=10,
+        choices=Selection.choices,
+        default=Selection.RANDOM,
+        help_text="How the pair came into the study. Only random ones tell how good a scorer is on such pairs.",
+    )
     wanted = models.PositiveSmallIntegerField()
     taken = models.PositiveSmallIntegerField(default=0, editable=False)
 
@@ -180,11 +190,20 @@ class Judgement(models.Model):
         SECOND = "second", "Second arm"
         TIE = "tie", "Equally good"
         BOTH_BAD = "both_bad", "Both bad"
+        CANNOT_JUDGE = "cannot_judge", "Cannot judge"
         UNDONE = "undone", "Taken back"
 
     assignment = models.ForeignKey(Assignment, models.CASCADE, related_name="judgements")
     revision = models.PositiveSmallIntegerField()
-    choice = models.CharField(max_length=10, choices=Choice.choices)
+    choice = models.CharField(max_length=12, choices=Choice.choices)
+    strength = models.PositiveSmallIntegerField(
+        null=True,
+        validators=[AT_LEAST_ONE, MaxValueValidator(3)],
+        help_text="How much better: 1 slightly, 2 clearly, 3 much. Empty without a preferred arm or where not asked.",
+    )
+    criteria = models.JSONField(
+        default=dict, help_text="The same choice by criterion: {criterion: first, second, tie, both_bad}."
+    )
     reason = models.TextField(blank=True, max_length=2000)
     seconds = models.FloatField(null=True, help_text="From the page being shown to the answer, in seconds.")
     judged_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -92,3 +92,7 @@ class JudgementQuerySet(models.QuerySet["Judgement"]):
     def current(self) -> JudgementQuerySet:
         """What raters stand by now: the last revision of each answer, unless it was taken back."""
         return self.latest_revisions().exclude(choice="undone")
+
+    def comparing(self) -> JudgementQuerySet:
+        """The current ones that say something about the two explanations: all but "cannot judge"."""
+        return self.current().exclude(choice="cannot_judge")

@@ -69,7 +69,7 @@ class StudyResults:
 
 
 def load(study: Study) -> list[Vote]:
-    rows = Judgement.objects.current().filter(assignment__comparison__study=study)
+    rows = Judgement.objects.comparing().filter(assignment__comparison__study=study)
     fields = (
         "assignment__comparison__first_arm__name",
         "assignment__comparison__second_arm__name",

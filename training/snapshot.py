@@ -55,7 +55,7 @@ class Snapshot:
 
 def take(study: Study) -> Snapshot:
     """The study's current judgements, by id. Raises TooLittleDataError."""
-    judged = Judgement.objects.current().filter(assignment__comparison__study=study).order_by("pk")
+    judged = Judgement.objects.comparing().filter(assignment__comparison__study=study).order_by("pk")
     fields = (
         "pk",
         "assignment__rater_id",
