@@ -38,7 +38,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.made
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing the tools of development and of the tests, once."
-	@$(PIP_INSTALL) -e '.[worker,dev]' || { $(why_not_installed); exit 1; }
+	@$(PIP_INSTALL) -e '.[worker,export,reward,dev]' || { $(why_not_installed); exit 1; }
 	@touch $@
 
 why_not_installed = echo; echo "Installing failed, see pip's message above. Most often: no network (set HTTPS_PROXY" \
