@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -114,8 +115,7 @@ def claim(trace: Trace, at: datetime | None = None) -> bool:
 def renew(trace: Trace, stage: str, at: datetime | None = None) -> None:
     """Keep the lease and say what is being done. Raises LostLeaseError when the lease has gone to another worker."""
     at = at or timezone.now()
-    if not held(trace).update(lease_until=at + LEASE, stage=stage[:100]):
-        raise LostLeaseError(f"trace {trace.pk} was taken over by another worker")
+    update_held(trace, lease_until=at + LEASE, stage=stage[:100])
     announce()
 
 
@@ -123,19 +123,23 @@ def held(trace: Trace) -> TraceQuerySet:
     return Trace.objects.filter(pk=trace.pk, worker=trace.worker)
 
 
+def update_held(trace: Trace, **values: Any) -> None:
+    """Write to the row, unless another worker holds it by now: then raise LostLeaseError."""
+    if not held(trace).update(**values):
+        raise LostLeaseError(f"trace {trace.pk} was taken over by another worker")
+
+
 def store_trace(trace: Trace) -> None:
     """Keep a finished chain, if this worker still holds the trace."""
     fields = ("made_at", "prompt", "chain", "answer_index", "answer_text", "record", "provenance")
-    if not held(trace).update(**{name: getattr(trace, name) for name in fields}):
-        raise LostLeaseError(f"trace {trace.pk} was taken over by another worker")
+    update_held(trace, **{name: getattr(trace, name) for name in fields})
 
 
 def store_explanation(trace: Trace, explanation: Explanation) -> None:
     """Keep a made or failed explanation, if this worker still holds its trace and nobody made it before."""
     fields = ("made_at", "failed_at", "error", "text", "evidence", "candidates", "provenance")
     with transaction.atomic():
-        if not held(trace).select_for_update().exists():
-            raise LostLeaseError(f"trace {trace.pk} was taken over by another worker")
+        update_held(trace, worker=trace.worker)  # locks the row until the explanation is stored
         values = {name: getattr(explanation, name) for name in fields}
         Explanation.objects.pending().filter(pk=explanation.pk).update(**values)
     announce()
