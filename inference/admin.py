@@ -65,9 +65,8 @@ class ProblemSetAdmin(Unchangeable):
 
 @admin.register(HeadVersion)
 class HeadVersionAdmin(Unchangeable):
-    list_display = ("__str__", "in_use", "created_at", "activated_at", "sha256")
-    list_filter = ("in_use",)
-    readonly_fields = ("in_use", "created_at", "activated_at")
+    list_display = ("__str__", "created_at", "sha256")
+    readonly_fields = ("created_at",)
 
 
 @admin.register(Explainer)

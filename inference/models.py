@@ -6,12 +6,20 @@ nor failed, and it *is being worked on* while its lease runs. Every such word is
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.validators import BaseValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from inference.querysets import ExplanationQuerySet, HeadVersionQuerySet, TraceQuerySet
+from inference.querysets import (
+    ExplanationQuerySet,
+    HeadVersionQuerySet,
+    TraceQuerySet,
+    UnchangeableError,
+    UnchangingQuerySet,
+)
 
 
 def between(least: int, most: int) -> list[BaseValidator]:
@@ -65,15 +73,30 @@ class Problem(models.Model):
         return f"{self.key}: {self.question[:60]}"
 
 
-class HeadVersion(models.Model):
-    """One trained state of the metacognitive head.
+class Unchanging(models.Model):
+    """Rows that are written once. A change is a new row."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **options: Any) -> None:
+        if not self._state.adding:
+            raise UnchangeableError(f"{self} is never changed; write a new row instead.")
+        super().save(*args, **options)
+
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        raise UnchangeableError(f"{self} is never deleted.")
+
+
+class HeadVersion(Unchanging):
+    """One trained state of the metacognitive head. Its row and its files never change; an alias says which is in use.
 
     Number 0 is untrained: it has no file, scores nothing, and is in use for every model that has no trained one.
     """
 
     number = models.PositiveIntegerField(unique=True)
     sha256 = models.CharField(
-        max_length=64, blank=True, help_text="Hash of the weights file, which is also its name."
+        max_length=64, blank=True, help_text="Hash of the weights and their configuration, and the folder's name."
     )
     base_model = models.CharField(
         max_length=300, blank=True, help_text="The model that it was fitted on, and the only one it works with."
@@ -81,17 +104,12 @@ class HeadVersion(models.Model):
     base_revision = models.CharField(max_length=100, blank=True)
     config = models.JSONField(default=dict, help_text="Layer, width and feature spec that it was fitted on.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    activated_at = models.DateTimeField(null=True, blank=True, editable=False)
-    in_use = models.BooleanField(default=False, editable=False)
 
     objects = HeadVersionQuerySet.as_manager()
 
     class Meta:
         ordering = ("-number",)
         constraints = [
-            models.UniqueConstraint(
-                fields=("base_model", "base_revision"), condition=Q(in_use=True), name="one_head_in_use_per_model"
-            ),
             models.CheckConstraint(condition=Q(number=0) | ~Q(sha256=""), name="a_trained_head_has_a_file"),
         ]
 
@@ -101,6 +119,56 @@ class HeadVersion(models.Model):
     @property
     def trained(self) -> bool:
         return self.number > 0
+
+
+class HeadAlias(models.Model):
+    """A name that moves from head to head, one of each for a base model. Only `heads.py` moves them."""
+
+    class Name(models.TextChoices):
+        CURRENT = "current", "In use"
+        PREVIOUS = "previous", "In use before, and again after a rollback"
+        CANDIDATE = "candidate", "The newest that was held"
+
+    name = models.CharField(max_length=10, choices=Name.choices)
+    base_model = models.CharField(max_length=300)
+    base_revision = models.CharField(max_length=100, blank=True)
+    head = models.ForeignKey(HeadVersion, models.PROTECT, related_name="aliases")
+
+    class Meta:
+        verbose_name_plural = "head aliases"
+        constraints = [
+            models.UniqueConstraint(fields=("base_model", "base_revision", "name"), name="one_head_per_alias")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.base_model}"
+
+
+class Promotion(Unchanging):
+    """One change of the head in use: from which to which, by whom and why. Append-only."""
+
+    class Kind(models.TextChoices):
+        PROMOTE = "promote", "Promoted"
+        FORCE = "force", "Promoted by force"
+        ROLLBACK = "rollback", "Rolled back"
+
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    base_model = models.CharField(max_length=300)
+    base_revision = models.CharField(max_length=100, blank=True)
+    from_head = models.ForeignKey(HeadVersion, models.PROTECT, related_name="promotions_from")
+    to_head = models.ForeignKey(HeadVersion, models.PROTECT, related_name="promotions_to")
+    by = models.CharField(max_length=150, help_text="Who did it: an account, or a user of a machine.")
+    reason = models.TextField()
+    at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = UnchangingQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        constraints = [models.CheckConstraint(condition=~Q(reason=""), name="a_promotion_has_a_reason")]
+
+    def __str__(self) -> str:
+        return f"{self.from_head} → {self.to_head}"
 
 
 class Explainer(models.Model):

@@ -52,7 +52,7 @@ def retrain(study: Study, force_reason: str, tell: Tell, seed: int = 0) -> Train
         run.head_version = heads.register(trained.head.save(heads.folder()), asdict(trained.head.config))
         run.save()
         if verdict != TrainingRun.Verdict.HOLD:
-            heads.activate(run.head_version)
+            heads.promote(run.head_version, reason, "manage.py retrain", instead_of=in_use)
     return run
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from inference import heads, queue
-from inference.models import Explainer, Explanation, HeadVersion, Problem, ProblemSet, Trace
+from inference.models import Explainer, Explanation, Problem, ProblemSet, Trace
 
 NOW = timezone.now()
 OF_DEFAULT = {"model": "smollm2-135m-instruct", "revision": ""}  # as the tests set SAGE_MODEL
@@ -37,7 +37,7 @@ def test_asking_twice_makes_one_row(problem: Problem, inverse: Explainer) -> Non
 
 def test_a_new_head_means_a_new_explanation_of_the_same_trace(problem: Problem, inverse: Explainer) -> None:
     before = queue.ask(problem, inverse, queue.head_of(inverse))
-    heads.activate(heads.register("0" * 64, OF_DEFAULT))
+    heads.promote(heads.register("0" * 64, OF_DEFAULT), "better", "kim")
     after = queue.ask(problem, inverse, queue.head_of(inverse))
     assert after != before
     assert after.trace == before.trace
@@ -102,14 +102,3 @@ def test_retry_puts_a_failed_explanation_back(trace: Trace) -> None:
     Trace.objects.update(attempts=queue.ATTEMPTS)
     assert queue.retry(Explanation.objects.failed()) == 1
     assert queue.waiting().get() == trace
-
-
-def test_each_model_has_exactly_one_head_in_use(db: None) -> None:
-    model = OF_DEFAULT["model"]
-    assert HeadVersion.objects.current(model).number == 0
-    assert not HeadVersion.objects.current(model).trained
-    heads.activate(heads.register("0" * 64, OF_DEFAULT))
-    assert HeadVersion.objects.current(model).number == 1
-    assert HeadVersion.objects.current("another model").number == 0
-    heads.activate(heads.register("1" * 64, OF_DEFAULT))
-    assert HeadVersion.objects.get(in_use=True, base_model=model).number == 2

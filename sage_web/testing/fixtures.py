@@ -36,7 +36,7 @@ def shared_db(transactional_db: None) -> None:
     """
     from inference.models import HeadVersion
 
-    HeadVersion.objects.get_or_create(number=0, defaults={"in_use": True})
+    HeadVersion.objects.get_or_create(number=0)
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_arms_must_explain_the_same_answer(draft: Study) -> None:
 
 def test_a_copy_reuses_what_does_not_depend_on_the_head(draft: Study) -> None:
     launch.launch(draft)
-    heads.activate(heads.register("0" * 64, {"model": settings.SAGE_MODEL, "revision": ""}))
+    heads.promote(heads.register("0" * 64, {"model": settings.SAGE_MODEL, "revision": ""}), "better", "kim")
     again = launch.copy(draft, "draft-2")
     launch.launch(again)
     assert Trace.objects.count() == 8
