@@ -1,8 +1,16 @@
-"""What the head sees of an explanation: the base model's hidden states over its tokens, and two surface numbers."""
+"""What the head sees of an explanation: the base model's hidden states over its tokens, and numbers that have names.
+
+Explanation features, [F] with F = layers × 2H + S: for each of the config's layers the mean and the last hidden state
+over the explanation's tokens, then the S surface numbers of `head.SURFACE`.
+
+The model reads question, answer and explanation. Explanations of one answer are packed behind it into one row, in
+which none sees another (reading.py), so that question and answer are read once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,72 +18,65 @@ from torch import Tensor
 from inference.core.head import HeadConfig
 from inference.core.inversion import default_layer
 from inference.core.language_model import LanguageModel
-from inference.core.records import Trace
+from inference.core.reading import Heard, read
+from inference.core.reasoning import silent
+from inference.core.records import Progress, Trace
 
-BATCH = 8
-PADDED = 1.25
+DEPTHS = (8 / 15, 3 / 5, 2 / 3)  # where in the depth the candidate layers lie; see docs/retraining.md
 
 
-def head_config(model: LanguageModel, layer: int | None = None) -> HeadConfig:
+@dataclass(frozen=True)
+class Text:
+    """One explanation with what it is about. `id` is the caller's own name for it."""
+
+    id: str
+    question: str
+    answer: str
+    explanation: str
+
+
+def head_config(model: LanguageModel) -> HeadConfig:
     """The configuration that a head for this model has to have."""
-    layer = default_layer(model) if layer is None else layer
-    return HeadConfig(model.name, model.revision, layer, model.hidden)
+    layers = tuple(sorted({max(1, round(model.layers * depth)) for depth in DEPTHS}))
+    return HeadConfig(model.name, model.revision, model.hidden, default_layer(model), layers)
 
 
 def explanation_features(
-    model: LanguageModel, trace: Trace, texts: Sequence[str], layer: int | None = None
+    model: LanguageModel, trace: Trace, texts: Sequence[str], config: HeadConfig | None = None
 ) -> Tensor:
-    """Features [N, 2H + 2] float32 of N explanations of one trace, in the order that head.py gives.
+    """Features [N, F] float32 of N explanations of one trace. See text_features."""
+    question, answer = trace.problem.question, trace.answer.text
+    return text_features(model, [Text(str(i), question, answer, text) for i, text in enumerate(texts)], config)
 
-    The model reads question, answer and explanation; only the explanation's own tokens are pooled. The same text
-    gives the same features whatever else is in `texts`, up to rounding. Raises ValueError for an empty text.
+
+def text_features(
+    model: LanguageModel, texts: Sequence[Text], config: HeadConfig | None = None, tell: Progress = silent
+) -> Tensor:
+    """Features [N, F] float32 of N texts, in their order.
+
+    The same text gives the same features whatever else is in `texts`, up to rounding. Raises ValueError for an empty
+    explanation.
     """
-    empty = [index for index, text in enumerate(texts) if not text.strip()]
+    empty = [text.id for text in texts if not text.explanation.strip()]
     if empty:
-        raise ValueError(f"explanations {empty} are empty; give texts with at least one word")
-    layer = default_layer(model) if layer is None else layer
-    context = model.encode(f"{trace.problem.question}\nAnswer: {trace.answer.text}\nExplanation:")
-    written = [model.encode(f" {text.strip()}") for text in texts]
-    features = torch.zeros(len(texts), 2 * model.hidden + 2)
-    for batch in batched(written):
-        features[batch] = batch_features(model, context, [written[index] for index in batch], layer)
+        raise ValueError(f"explanations {empty[:5]} are empty; give texts with at least one word")
+    config = config or head_config(model)
+    features = torch.zeros(len(texts), config.explanation_size)
+    contexts = [model.encode(context(text)) for text in texts]
+    written = [model.encode(f" {text.explanation.strip()}") for text in texts]
+    for index, heard in read(model, contexts, written, config.layers, tell):
+        features[index] = pooled(heard)
     return features
 
 
-def batched(written: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """Indices of texts to be read together: at most BATCH, and none much longer than the first, to pad little."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(written)), key=lambda index: len(written[index])):
-        first = batches[-1][0] if batches else index
-        if batches and len(batches[-1]) < BATCH and len(written[index]) <= PADDED * len(written[first]):
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
+def context(text: Text) -> str:
+    """What the model reads before the explanation."""
+    return f"{text.question.strip()}\nAnswer: {text.answer.strip()}\nExplanation:"
 
 
-def batch_features(
-    model: LanguageModel, context: tuple[int, ...], written: Sequence[tuple[int, ...]], layer: int
-) -> Tensor:
-    """Rows are padded on the right, where causal attention never looks back from."""
-    width = max(map(len, written))
-    ids = torch.tensor([[*context, *own, *[0] * (width - len(own))] for own in written])
-    mask = torch.tensor([[1] * (len(context) + len(own)) + [0] * (width - len(own)) for own in written])
-    with torch.no_grad():
-        output = model.module(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            output_hidden_states=True,
-            logits_to_keep=width + 1,
-        )
-    hidden = output.hidden_states[layer][:, len(context) :].float().cpu()
-    logits = output.logits[:, :-1].float()
-    chosen = logits.gather(2, ids[:, len(context) :, None].to(logits.device))[..., 0]
-    logprobs = (chosen - logits.logsumexp(-1)).cpu()
-    return torch.stack([pooled(hidden[row], logprobs[row], len(own)) for row, own in enumerate(written)])
-
-
-def pooled(hidden: Tensor, logprobs: Tensor, count: int) -> Tensor:
-    """hidden [W, H] and logprobs [W] at the explanation's tokens, of which `count` ≤ W are real -> [2H + 2]."""
-    surface = torch.tensor([1.0 + count]).log(), logprobs[:count].mean()[None]
-    return torch.cat([hidden[:count].mean(0), hidden[count - 1], *surface])
+def pooled(heard: Heard) -> Tensor:
+    """Hidden states [L, W, H] and log-probabilities [W] at the explanation's W tokens -> [F]."""
+    blocks = torch.stack([heard.hidden.mean(1), heard.hidden[:, -1]], dim=1)
+    length = torch.tensor(1.0 + len(heard.logprobs)).log()
+    surface = torch.stack([length, length.square(), heard.logprobs.mean()])
+    return torch.cat([blocks.flatten(), surface])

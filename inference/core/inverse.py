@@ -31,7 +31,7 @@ class InverseSettings:
 
 @dataclass(frozen=True)
 class InverseExplanation:
-    """`text` is one of `candidates`. step_features [S, H + 5], candidate_features [N, 2H + 2], both float32."""
+    """`text` is one of `candidates`. step_features [S, H + 5], candidate_features [N, F], both float32."""
 
     text: str
     candidates: tuple[Candidate, ...]
@@ -63,7 +63,7 @@ def explain_inverse(
     record = evidence(trace, inversion, head, scores, tests, settings)
     progress("Writing the explanation", 0.95)
     texts = candidates(record, settings.candidates)
-    features = explanation_features(model, trace, [candidate.text for candidate in texts], layer)
+    features = explanation_features(model, trace, [candidate.text for candidate in texts], head.config)
     scored, chosen = choose(head, texts, features, f"{settings.seed} {trace.problem.question}")
     progress("Writing the explanation", 1.0)
     return InverseExplanation(chosen.text, scored, record, inversion.step_features, features)
@@ -131,6 +131,6 @@ def choose(
     """
     if not head.trained:
         return texts, random.Random(key).choice(texts)
-    scores = head.preference(features).tolist()
+    scores = head.score(features).tolist()
     scored = tuple(replace(text, score=score) for text, score in zip(texts, scores, strict=True))
     return scored, max(scored, key=lambda candidate: candidate.score or 0.0)

@@ -1,62 +1,95 @@
-"""Fits the metacognitive head: preferences by Bradley-Terry with ties, step scores by ridge regression.
+"""Fits the metacognitive head: from judgements to a head with its numbers.
 
-Everything is convex and full-batch, so the same data and settings give the same weights on the same platform.
+Everything is convex and full-batch, on one thread, so that the same data and seed give the same weights on the same
+platform. The method is described in docs/retraining.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from inference.core.head import Head, HeadConfig, Scorer
-from training.core.data import Pairs, StepEffects, numbered
-from training.core.davidson import log_losses
+from inference.core.head import BOOTSTRAPS, SURFACE, Head, HeadConfig, Preference, Scorer
+from training.core.calibration import Calibration, Reliability, reliability
+from training.core.checks import check
+from training.core.data import Margins, Pairs, StepEffects, numbered
+from training.core.davidson import accuracy
+from training.core.parts import Data, Part, calibration_of, choose_part, data_of, fit_columns, mean_loss
+from training.core.raters import judgement_weights, rater_weights
+from training.core.views import Scene, judged_texts, scene_of, standardising, view_of
 
-STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # L2 strengths tried by cross-validation
-FOLDS = 5
-SURFACE = 2  # the last explanation features: length and likelihood
 SIGNALS = 5  # the last step features: the StepSignals
+CURVE = (0.25, 0.5, 0.75)  # shares of the training problems for the learning curve
 
 Tell = Callable[[str, float], None]
-"""Called with what is being done and the share of it that is done, 0 to 1."""
+"""Called with what is being done and the share of it that is done, 0 to 1. May raise to stop the work."""
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What turns a raw score difference into probabilities: d = scale · difference, and the tie parameter."""
+class Recipe:
+    """Parts whose scores are averaged, and how well that does on problems that they did not see."""
 
-    scale: float
-    log_nu: float
+    parts: tuple[Part, ...]
+    difference: Tensor
+    calibration: Calibration
+    loss: float
 
-    def losses(self, difference: Tensor, outcomes: Tensor) -> Tensor:
-        return log_losses(self.scale * difference, torch.tensor(self.log_nu, dtype=difference.dtype), outcomes)
+    @property
+    def name(self) -> str:
+        layers = sorted({part.view.layer for part in self.parts})
+        kinds = sorted({"margins" if part.learns_margins else "preferences" for part in self.parts}, reverse=True)
+        return f"layer {', '.join(map(str, layers))}: {' and '.join(kinds)}"
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Log-loss (nats) and accuracy on unseen training problems, after learning from a share of the others."""
+
+    share: float
+    log_loss: float
+    accuracy: float | None
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A preference scorer, and the L2 strength that cross-validation chose for it."""
+    """A head, and what was found on the way. Everything but `head` is of training problems, cross-validated."""
 
-    scorer: Scorer
-    strength: float
-    cross_validated_loss: dict[float, float]
+    head: Head
+    recipe: str
+    l2: dict[str, float]
+    log_loss: float
+    accuracy: float | None
+    tried: dict[str, float]  # recipe -> log-loss
+    strengths: dict[str, dict[str, float]]  # part -> L2 strength -> log-loss
+    curve: tuple[CurvePoint, ...]
+    reliability: Reliability | None
+    surface: dict[str, float]  # name -> weight, per standard deviation of the number
+    rater_weights: tuple[float, ...]  # of the raters who had enough judgements to be measured
+    judgements: int
+    decided: int
+    problems: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the head."""
+        found = {name: value for name, value in vars(self).items() if name != "head"}
+        found["curve"] = [vars(point) for point in self.curve]
+        found["reliability"] = self.reliability.to_json() if self.reliability else None
+        found["calibration"] = self.head.calibration.tolist()
+        return found
 
 
-def fit_preference(pairs: Pairs, tell: Tell) -> Fitted:
-    """The scorer fitted on all of `pairs`, with its strength chosen by cross-validation grouped by problem.
-
-    Raises ValueError with fewer than two problems: nothing can then be held out.
-    """
-    with one_thread():
-        return chosen_by_cross_validation(pairs, tell)
+def silent(_what: str, _share: float) -> None:
+    """Progress that nobody watches."""
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Thousands of tiny operations: a second thread costs more than it saves, on a busy machine tenfold."""
+    """Sums in one fixed order, so that results repeat; and on a busy machine a second thread costs tenfold."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -65,91 +98,170 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def chosen_by_cross_validation(pairs: Pairs, tell: Tell) -> Fitted:
-    folds = fold_of(pairs.problems)
-    held_out = {}
-    for done, strength in enumerate(STRENGTHS):
-        tell(f"cross-validation, L2 {strength:g}", done / len(STRENGTHS))
-        held_out[strength] = out_of_fold(pairs, folds, strength)
-    calibrations = {strength: calibrate(d, pairs.outcomes) for strength, d in held_out.items()}
-    losses = {s: float(calibrations[s].losses(held_out[s], pairs.outcomes).mean()) for s in STRENGTHS}
-    best = min(STRENGTHS, key=lambda strength: (losses[strength], -strength))
-    tell("fitting", 1.0)
-    return Fitted(fit_scorer(pairs, best), best, losses)
+def fit_head(
+    pairs: Pairs,
+    config: HeadConfig,
+    *,
+    number: int = 1,
+    seed: int = 0,
+    tell: Tell = silent,
+    margins: Margins | None = None,
+    steps: StepEffects | None = None,
+) -> Fitted:
+    """Fit a head for `config` on judgements about texts with that config's features.
 
-
-def fold_of(problems: Tensor) -> Tensor:
-    """The fold of each judgement, [N]: problems are dealt to at most FOLDS folds in turn."""
-    index = numbered(problems)
-    count = int(index.max()) + 1
-    if count < 2:
-        raise ValueError(f"cross-validation needs at least 2 problems, got {count}")
-    return index % min(FOLDS, count)
-
-
-def out_of_fold(pairs: Pairs, folds: Tensor, strength: float) -> Tensor:
-    """Score differences [N], each from a scorer that saw no judgement of the same problem."""
-    difference = torch.zeros(len(pairs))
-    for fold in range(int(folds.max()) + 1):
-        scorer = fit_scorer(pairs.where(folds != fold), strength)
-        mine = pairs.where(folds == fold)
-        difference[folds == fold] = (scorer(mine.first) - scorer(mine.second)).detach()
-    return difference
-
-
-def fit_scorer(pairs: Pairs, strength: float) -> Scorer:
-    """Minimise mean negative log-likelihood + strength/2 · |w|², features standardised on these pairs."""
-    scorer = Scorer(pairs.first.shape[1])
-    standardise(scorer, torch.cat([pairs.first, pairs.second]), SURFACE)
-    difference, back = rotated(((pairs.first - pairs.second) / scorer.scale).double())
-    weight = torch.zeros(difference.shape[1], dtype=torch.float64, requires_grad=True)
-    log_nu = torch.zeros((), dtype=torch.float64, requires_grad=True)
-
-    def objective() -> Tensor:
-        loss = log_losses(difference @ weight, log_nu, pairs.outcomes).mean()
-        return loss + strength / 2 * weight.square().sum()
-
-    minimise(objective, [weight, log_nu])
-    with torch.no_grad():
-        scorer.weight.copy_((back @ weight).float())
-    return scorer
-
-
-def rotated(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Features [N, F] in the r <= min(N, F) directions that they span, [N, r], and the way back, [F, r].
-
-    A weight outside their span only adds to the L2 penalty, so the fit is the same, in far fewer dimensions.
+    `margins` are averaged in where that predicts unseen problems better; `steps` train the step scores. `seed` draws
+    the problems of the bootstrap heads. Raises UnfitDataError for data that cannot be trained on.
     """
-    _, size, directions = torch.linalg.svd(features, full_matrices=False)
-    back = directions[size > 1e-9 * size.max()].T
-    return features @ back, back
+    check(pairs)
+    with one_thread(), torch.no_grad():
+        preference = standardising(config, pairs.features[judged_texts(pairs)])
+        scene = scene_of(preference, pairs)
+        data = data_of(pairs, judgement_weights(pairs), known_margins(margins, pairs))
+        recipes = tried_recipes(scene, data, config, tell)
+        best = min(recipes, key=lambda recipe: recipe.loss)
+        trust = rater_weights(pairs, best.difference)
+        data = replace(data, weight=data.weight * trust)
+        tell("fitting", 0.8)
+        weights = fitted_weights(scene, data, best, bootstrap_columns(pairs, seed))
+        head = assembled(config, number, preference, weights, best.calibration, steps)
+        curve = learning_curve(scene, data, best, seed, tell)
+    return fitted(head, best, recipes, curve, pairs, trust)
 
 
-def calibrate(difference: Tensor, outcomes: Tensor, signed: bool = False) -> Calibration:
-    """Scale and tie parameter that fit these judgements best; a weak pull keeps separable data finite.
+def known_margins(margins: Margins | None, pairs: Pairs) -> Margins | None:
+    """Margins between texts and on problems that are judged, if there are any."""
+    if margins is None:
+        return None
+    used = judged_texts(pairs)
+    kept = torch.isin(margins.first, used) & torch.isin(margins.second, used)
+    kept &= torch.isin(margins.problems, pairs.problems)
+    names = ("first", "second", "values", "weight", "problems")
+    return replace(margins, **{name: getattr(margins, name)[kept] for name in names}) if kept.any() else None
 
-    The scale is positive: a head whose scores point the wrong way must not be judged as if they were turned round.
-    Only a `signed` number, such as length, has no right way.
-    """
-    free = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    log_nu = torch.zeros((), dtype=torch.float64, requires_grad=True)
 
-    def scale() -> Tensor:
-        return free if signed else free.exp()
+def tried_recipes(scene: Scene, data: Data, config: HeadConfig, tell: Tell) -> list[Recipe]:
+    """Each layer alone and all together; from preferences, and averaged with what margins teach."""
+    sources = (False, True) if data.margins is not None else (False,)
+    parts: dict[bool, list[Part]] = {source: [] for source in sources}
+    for at in range(len(config.layers)):
+        view = view_of(scene, config, at)
+        for source in sources:
+            tell(f"cross-validating layer {view.layer}", 0.8 * at / len(config.layers))
+            parts[source].append(choose_part(scene, data, view, source))
+    preferences = parts[False]
+    groups: list[Sequence[Part]] = [[part] for part in preferences]
+    if len(preferences) > 1:
+        groups.append(preferences)
+    if data.margins is not None:
+        groups += [[*group, *(parts[True][preferences.index(part)] for part in group)] for group in groups]
+    return [recipe_of(data, group) for group in groups]
 
-    def objective() -> Tensor:
-        loss = log_losses(scale() * difference.double(), log_nu, outcomes).mean()
-        return loss + 0.001 * (free.square() + log_nu.square())
 
-    minimise(objective, [free, log_nu])
-    return Calibration(float(scale().detach()), float(log_nu.detach()))
+def recipe_of(data: Data, parts: Sequence[Part]) -> Recipe:
+    difference = torch.stack([part.difference for part in parts]).mean(0)
+    calibration = calibration_of(data, difference)
+    return Recipe(tuple(parts), difference, calibration, mean_loss(data, difference, calibration))
+
+
+def fitted_weights(scene: Scene, data: Data, recipe: Recipe, columns: Tensor) -> Tensor:
+    """Weights of the recipe's average over the standardised features, [F', K], for columns [N, K]."""
+    weights = torch.zeros(scene.texts.shape[1], columns.shape[1])
+    for part in recipe.parts:
+        l2 = torch.full((columns.shape[1],), part.l2)
+        found = fit_columns(scene, data, part.view, part.learns_margins, columns, l2)
+        weights[part.view.columns] += part.unit * found / len(recipe.parts)
+    return weights
+
+
+def bootstrap_columns(pairs: Pairs, seed: int) -> Tensor:
+    """How often each judgement counts, [N, 1 + BOOTSTRAPS]: once, then as often as its problem was drawn."""
+    problems = numbered(pairs.problems)
+    count = int(problems.max()) + 1
+    drawn = torch.randint(count, (BOOTSTRAPS, count), generator=torch.Generator().manual_seed(seed))
+    often = torch.stack([torch.bincount(row, minlength=count) for row in drawn], dim=1)
+    return torch.cat([torch.ones(len(pairs), 1), often[problems].float()], dim=1)
+
+
+def assembled(
+    config: HeadConfig,
+    number: int,
+    preference: Preference,
+    weights: Tensor,
+    calibration: Calibration,
+    steps: StepEffects | None,
+) -> Head:
+    head = Head(config, number)
+    head.preference.load_state_dict(preference.state_dict())
+    head.preference.weight.copy_(weights[:, 0])
+    head.bootstrap.copy_(weights[:, 1:].T)
+    head.calibration.copy_(torch.tensor([calibration.scale, calibration.log_nu, calibration.position]))
+    if steps is not None:
+        head.step.load_state_dict(fit_steps(steps).state_dict())
+    return head.eval()
+
+
+def learning_curve(scene: Scene, data: Data, recipe: Recipe, seed: int, tell: Tell) -> tuple[CurvePoint, ...]:
+    """The recipe's quality on each fold, after learning from shares of the other problems."""
+    tell("learning curve", 0.9)
+    problems, folds = numbered(data.pairs.problems), int(data.folds.max()) + 1
+    place = torch.rand(int(problems.max()) + 1, generator=torch.Generator().manual_seed(seed))[problems]
+    columns = [((data.folds != fold) & (place < share)).float() for share in CURVE for fold in range(folds)]
+    kept = torch.stack(columns, dim=1)
+    if not (kept.sum(0) > 0).all():
+        return (point_of(1.0, data, recipe.difference),)
+    weights = fitted_weights(scene, data, recipe, kept)
+    own = scene.contrasts.of(scene.texts @ weights).view(len(data.folds), len(CURVE), folds)
+    held_out = own[torch.arange(len(data.folds)), :, data.folds]
+    points = [point_of(share, data, held_out[:, at]) for at, share in enumerate(CURVE)]
+    return (*points, point_of(1.0, data, recipe.difference))
+
+
+def point_of(share: float, data: Data, difference: Tensor) -> CurvePoint:
+    loss = mean_loss(data, difference, calibration_of(data, difference))
+    return CurvePoint(share, loss, accuracy(difference, data.pairs.outcomes))
+
+
+def fitted(
+    head: Head,
+    best: Recipe,
+    recipes: Sequence[Recipe],
+    curve: tuple[CurvePoint, ...],
+    pairs: Pairs,
+    trust: Tensor,
+) -> Fitted:
+    names = [recipe_of_one(part) for part in best.parts]
+    surface = head.preference.weight[head.preference.size - len(SURFACE) : head.preference.size].tolist()
+    scaled = best.calibration.difference(best.difference, pairs.side)
+    return Fitted(
+        head=head,
+        recipe=best.name,
+        l2={name: part.l2 for name, part in zip(names, best.parts, strict=True)},
+        log_loss=best.loss,
+        accuracy=accuracy(best.difference, pairs.outcomes),
+        tried={recipe.name: recipe.loss for recipe in recipes},
+        strengths={
+            name: {f"{k:g}": v for k, v in part.losses.items()} for name, part in zip(names, best.parts, strict=True)
+        },
+        curve=curve,
+        reliability=reliability(scaled, pairs.outcomes),
+        surface=dict(zip(SURFACE, surface, strict=True)),
+        rater_weights=tuple(sorted(set(trust[trust != 1.0].tolist()))),
+        judgements=len(pairs),
+        decided=int(pairs.decided.sum()),
+        problems=pairs.problem_count,
+    )
+
+
+def recipe_of_one(part: Part) -> str:
+    return f"layer {part.view.layer}, {'margins' if part.learns_margins else 'preferences'}"
 
 
 def fit_steps(steps: StepEffects, strength: float = 1.0) -> Scorer:
     """Ridge regression of causal effects on step features; all weights 0 without any step."""
     scorer = Scorer(steps.features.shape[1])
     if len(steps):
-        standardise(scorer, steps.features, SIGNALS)
+        standardise_steps(scorer, steps.features)
         x = ((steps.features - scorer.mean) / scorer.scale).double()
         y = (steps.effects - steps.effects.mean()).double()
         gram = x @ x.T + strength * x.shape[1] * torch.eye(len(x), dtype=torch.float64)
@@ -158,35 +270,10 @@ def fit_steps(steps: StepEffects, strength: float = 1.0) -> Scorer:
     return scorer
 
 
-def standardise(scorer: Scorer, features: Tensor, named: int) -> None:
-    """Set the scorer's mean and scale from features [N, F]; a constant feature keeps scale 1.
-
-    The last `named` features count in full. The hidden state before them is scaled to count, as a whole, like one
-    of them: otherwise a thousand of its dimensions drown the few numbers that are known to matter.
-    """
-    spread = features.std(dim=0, unbiased=False)
-    hidden = features.shape[1] - named
-    scale = torch.where(spread > 1e-6, spread, torch.ones_like(spread))
-    scale[:hidden] *= hidden**0.5
-    scorer.mean.copy_(features.mean(dim=0))
+def standardise_steps(scorer: Scorer, features: Tensor) -> None:
+    """Set the scorer's mean and scale from features [N, F]; the signals count in full, the hidden state as one."""
+    found = features.std(0, unbiased=False)
+    scale = torch.where(found > 1e-6, found, torch.ones_like(found))
+    scale[: features.shape[1] - SIGNALS] *= (features.shape[1] - SIGNALS) ** 0.5
+    scorer.mean.copy_(features.mean(0))
     scorer.scale.copy_(scale)
-
-
-def minimise(objective: Callable[[], Tensor], parameters: list[Tensor]) -> None:
-    optimiser = torch.optim.LBFGS(parameters, max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        loss = objective()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
-
-
-def assemble(config: HeadConfig, number: int, preference: Scorer, steps: Scorer) -> Head:
-    """A head of the two scorers."""
-    head = Head(config, number)
-    head.preference.load_state_dict(preference.state_dict())
-    head.step.load_state_dict(steps.state_dict())
-    return head.eval()

@@ -27,20 +27,19 @@ def test_neighbours_in_the_batch_change_nothing(model, trace):
 
 
 def test_the_numbers_by_hand(model, trace):
-    layer = 1
-    (made,) = explanation_features(model, trace, [TEXTS[0]], layer)
+    (made,) = explanation_features(model, trace, [TEXTS[0]])
     context = model.encode(f"{trace.problem.question}\nAnswer: {trace.answer.text}\nExplanation:")
     own = model.encode(" " + TEXTS[0])
     output = model.module(torch.tensor([[*context, *own]]), output_hidden_states=True)
-    states = output.hidden_states[layer][0, len(context) :]
     logprobs = output.logits[0, len(context) - 1 : -1].log_softmax(-1)[range(len(own)), list(own)]
-    width = model.hidden
-    torch.testing.assert_close(made[:width], states.mean(0))
-    torch.testing.assert_close(made[width : 2 * width], states[-1])
-    assert made[-2].item() == pytest.approx(math.log(1 + len(own)))
-    assert made[-1].item() == pytest.approx(logprobs.mean().item(), rel=1e-5)
+    length = torch.tensor(math.log(1 + len(own)))
+    expected = [torch.stack([length, length**2, logprobs.mean()])]
+    for layer in reversed(head_config(model).layers):
+        states = output.hidden_states[layer][0, len(context) :]
+        expected = [states.mean(0), states[-1], *expected]
+    torch.testing.assert_close(made, torch.cat(expected), atol=1e-5, rtol=1e-5)
 
 
 def test_an_empty_text_is_refused(model, trace):
-    with pytest.raises(ValueError, match=r"\[1\] are empty"):
+    with pytest.raises(ValueError, match=r"\['1'\] are empty"):
         explanation_features(model, trace, ["Yes.", "  "])

@@ -77,7 +77,7 @@ def test_a_trained_head_chooses_the_text_and_the_steps(model, trace):
 
 
 def test_a_head_of_another_model_is_refused(model, trace):
-    foreign = Head(HeadConfig("other", "", 1, model.hidden))
+    foreign = Head(HeadConfig("other", "", model.hidden, 1, (1,)))
     with pytest.raises(ValueError, match="head v0 is for"):
         explain_inverse(model, trace, foreign)
     with pytest.raises(ValueError, match="layer is 2"):
