@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with progress() as tell:
             options.run(options, tell)
     except (OSError, ValueError, HeadMismatchError) as error:
-        console.print(f"{error}", style="red", markup=False, highlight=False)
+        console.print(f"{error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("Interrupted. Nothing was written but features that were read already.")
