@@ -30,7 +30,8 @@ from inference.core.language_model import LanguageModel
 from inference.core.weights import DEFAULT_MODEL, resolve
 from training.core import formats
 from training.core.checks import check_amount
-from training.core.data import pairs_of
+from training.core.data import Pairs, length_matched, pairs_of
+from training.core.davidson import accuracy
 from training.core.fit import Fitted, Tell, fit_head
 
 console = Console(stderr=True)
@@ -86,7 +87,8 @@ class progress:
 
 def run_fit(options: argparse.Namespace, tell: Tell) -> None:
     check_replaceable(options.out)
-    file = formats.read(options.pairs)
+    files = [formats.read([named]) for named in options.pairs]
+    file = formats.joined(files)
     for reason, count in file.left_out:
         console.print(f"Left out: {count} times {reason}.")
     wanted = file.judged()
@@ -94,9 +96,9 @@ def run_fit(options: argparse.Namespace, tell: Tell) -> None:
     model = load(options.model or DEFAULT_MODEL, options.dtype, tell)
     pairs = pairs_of(cache_of(model).features(model, file.texts, tell), wanted)
     fitted = fit_head(pairs, head_config(model), seed=options.seed, tell=tell, margins=file.margins(pairs))
-    digest = save_as(fitted.head, options.out, card(fitted, options.pairs))
-    console.print(f"Head {digest[:12]} is in {options.out}.", markup=False)
-    console.print("\n".join(in_words(fitted)), markup=False)
+    words = [*in_words(fitted), *by_file(fitted, pairs, options.pairs, [len(file.pairs) for file in files])]
+    digest = save_as(fitted.head, options.out, card(fitted, options.pairs, words))
+    console.print(f"Head {digest[:12]} is in {options.out}.", *words, sep="\n", markup=False, soft_wrap=True)
 
 
 def run_score(options: argparse.Namespace, tell: Tell) -> None:
@@ -136,9 +138,9 @@ def var_dir() -> Path:
     return Path(os.environ.get("VAR_DIR", "var"))
 
 
-def card(fitted: Fitted, named: Sequence[str]) -> str:
+def card(fitted: Fitted, named: Sequence[str], words: Sequence[str]) -> str:
     files = "\n".join(f"- {Path(name.partition(':')[2]).name} ({name.partition(':')[0]})" for name in named)
-    numbers = "\n".join(f"- {line}" for line in in_words(fitted))
+    numbers = "\n".join(f"- {line}" for line in words)
     config = fitted.head.config
     return (
         f"# Preference head for {config.model}\n\n"
@@ -149,16 +151,34 @@ def card(fitted: Fitted, named: Sequence[str]) -> str:
 
 
 def in_words(fitted: Fitted) -> list[str]:
-    right = "-" if fitted.accuracy is None else f"{fitted.accuracy:.3f}"
-    error = "-" if fitted.reliability is None else f"{fitted.reliability.error:.3f}"
+    right, matched = in_digits(fitted.accuracy), in_digits(fitted.length_matched)
+    error = in_digits(fitted.reliability.error if fitted.reliability else None)
     surface = ", ".join(f"{name} {weight:+.2f}" for name, weight in fitted.surface.items())
     return [
         f"{fitted.judgements} judgements, {fitted.decided} of them decided, on {fitted.problems} problems",
         f"chosen by cross-validation over problems: {fitted.recipe}",
-        f"on problems that were not fitted on: accuracy {right}, log-loss {fitted.log_loss:.3f} nats, "
-        f"calibration error {error}",
+        f"on problems that were not fitted on: accuracy {right}, where lengths are within 15 % {matched}, "
+        f"log-loss {fitted.log_loss:.3f} nats, calibration error {error}",
         f"weights of the surface numbers: {surface}",
     ]
+
+
+def by_file(fitted: Fitted, pairs: Pairs, named: Sequence[str], sizes: Sequence[int]) -> list[str]:
+    """Accuracy out of fold on each of several files."""
+    if len(sizes) < 2:
+        return []
+    split = (
+        torch.split(column, list(sizes)) for column in (fitted.difference, pairs.outcomes, length_matched(pairs))
+    )
+    return [
+        f"of these, {Path(name.partition(':')[2]).name}: accuracy {in_digits(accuracy(d, o))}, "
+        f"where lengths are within 15 % {in_digits(accuracy(d[near], o[near]))}"
+        for name, d, o, near in zip(named, *split, strict=True)
+    ]
+
+
+def in_digits(share: float | None) -> str:
+    return "-" if share is None else f"{share:.3f}"
 
 
 if __name__ == "__main__":

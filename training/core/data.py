@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from inference.core.head import SURFACE
 from training.core.davidson import FIRST, SECOND, TIE
 
 HELD_OUT_SHARE = 0.3
 SALT = "held-out/2"
+LENGTH_MATCHED = 0.15
 
 # "Both bad" says nothing about which of the two is better.
 OUTCOMES = {"first": FIRST, "second": SECOND, "tie": TIE, "both_bad": TIE}
@@ -124,6 +126,18 @@ def pairs_of(features: Tensor, rows: Sequence[Judged]) -> Pairs:
         ),
         random=torch.tensor([row.random for row in rows], dtype=torch.bool),
     )
+
+
+def length_matched(pairs: Pairs) -> Tensor:
+    """Whether the shorter text has at least 85 % of the tokens of the longer one, [N]."""
+    tokens = pairs.features[:, surface_at("log_tokens")].exp() - 1
+    first, second = tokens[pairs.first], tokens[pairs.second]
+    return (first - second).abs() <= LENGTH_MATCHED * torch.maximum(first, second)
+
+
+def surface_at(name: str) -> int:
+    """The place of a number with a name among the features, counted from the end."""
+    return SURFACE.index(name) - len(SURFACE)
 
 
 def numbers(names: Sequence[str]) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from inference.core.head import BOOTSTRAPS, SURFACE, Head, HeadConfig, Preference, Scorer
 from training.core.calibration import Calibration, Reliability, reliability
 from training.core.checks import check
-from training.core.data import Margins, Pairs, StepEffects, numbered
+from training.core.data import Margins, Pairs, StepEffects, length_matched, numbered
 from training.core.davidson import accuracy
 from training.core.parts import Data, Part, calibration_of, choose_part, data_of, fit_columns, mean_loss
 from training.core.raters import judgement_weights, rater_weights
@@ -57,13 +57,18 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head, and what was found on the way. Everything but `head` is of training problems, cross-validated."""
+    """A head, and what was found on the way. Everything but `head` is of training problems, cross-validated.
+
+    `difference` [N] are score differences out of fold: each from scorers that saw no judgement of the same problem.
+    """
 
     head: Head
+    difference: Tensor
     recipe: str
     l2: dict[str, float]
     log_loss: float
     accuracy: float | None
+    length_matched: float | None  # accuracy on pairs whose lengths are within 15 %
     tried: dict[str, float]  # recipe -> log-loss
     strengths: dict[str, dict[str, float]]  # part -> L2 strength -> log-loss
     curve: tuple[CurvePoint, ...]
@@ -75,8 +80,8 @@ class Fitted:
     problems: int
 
     def to_json(self) -> dict[str, Any]:
-        """All but the head."""
-        found = {name: value for name, value in vars(self).items() if name != "head"}
+        """All but tensors."""
+        found = {name: value for name, value in vars(self).items() if name not in ("head", "difference")}
         found["curve"] = [vars(point) for point in self.curve]
         found["reliability"] = self.reliability.to_json() if self.reliability else None
         found["calibration"] = self.head.calibration.tolist()
@@ -233,12 +238,15 @@ def fitted(
     names = [recipe_of_one(part) for part in best.parts]
     surface = head.preference.weight[head.preference.size - len(SURFACE) : head.preference.size].tolist()
     scaled = best.calibration.difference(best.difference, pairs.side)
+    matched = length_matched(pairs)
     return Fitted(
         head=head,
+        difference=best.difference,
         recipe=best.name,
         l2={name: part.l2 for name, part in zip(names, best.parts, strict=True)},
         log_loss=best.loss,
         accuracy=accuracy(best.difference, pairs.outcomes),
+        length_matched=accuracy(best.difference[matched], pairs.outcomes[matched]),
         tried={recipe.name: recipe.loss for recipe in recipes},
         strengths={
             name: {f"{k:g}": v for k, v in part.losses.items()} for name, part in zip(names, best.parts, strict=True)

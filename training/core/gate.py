@@ -17,15 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.core.head import SURFACE, Head, Scorer
+from inference.core.head import Head, Scorer
 from training.core.calibration import Calibration, Reliability, calibrate, reliability
-from training.core.data import Pairs, StepEffects, numbered
+from training.core.data import Pairs, StepEffects, length_matched, numbered, surface_at
 from training.core.davidson import agreement
 from training.core.fit import one_thread
 from training.core.resampling import Estimate, Resampling, resampling
 
 FOLDS = 10
-LENGTH_MATCHED = 0.15
 SLICE = 100  # judgements that a slice needs to be guarded
 MOST_ERROR = 0.05  # expected calibration error
 PROMOTE, HOLD, REJECT = "promote", "hold", "reject"
@@ -248,13 +247,6 @@ def latency_guard(new: float, in_use: float, most: float) -> Guard:
     return Guard("latency", 0, new, in_use, None, None, new > most, said)
 
 
-def length_matched(pairs: Pairs) -> Tensor:
-    """Whether the shorter text has at least 85 % of the tokens of the longer one, [N]."""
-    tokens = pairs.features[:, surface_at("log_tokens")].exp() - 1
-    first, second = tokens[pairs.first], tokens[pairs.second]
-    return (first - second).abs() <= LENGTH_MATCHED * torch.maximum(first, second)
-
-
 def decide(gain: Estimate, guess: Estimate, broken: Sequence[Guard], in_use: str) -> tuple[str, str]:
     """The verdict and its reason in words."""
     compared = (
@@ -301,10 +293,6 @@ def by_head(head: Head, name: str = "") -> Contender:
 def by_surface(name: str) -> Difference:
     """A number of the features alone, such as length: log(1 + tokens)."""
     return lambda pairs: pairs.difference(pairs.features[:, surface_at(name)])
-
-
-def surface_at(name: str) -> int:
-    return SURFACE.index(name) - len(SURFACE)
 
 
 @dataclass(frozen=True)
