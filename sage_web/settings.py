@@ -136,7 +136,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
-CELERY_TASK_ROUTES = {"inference.*": {"queue": "inference"}}
+CELERY_TASK_ROUTES = {"inference.*": {"queue": "inference"}, "training.*": {"queue": "inference"}}
 
 CHANNEL_LAYERS: dict[str, Any] = {
     "default": (

@@ -76,7 +76,9 @@ class Worker:
 
 
 class Sweeper:
-    """Rings every few seconds for work that nobody holds, so that a lost message costs time, never work."""
+    """Rings every few seconds for work that nobody holds, so that a lost message costs time, never work; and for a
+    retraining, when the trigger policy says so.
+    """
 
     def __init__(self, every: float = SWEEP_EVERY) -> None:
         self.every = every
@@ -94,10 +96,12 @@ class Sweeper:
 
     def _sweep(self) -> None:
         from inference import queue
+        from training import policy
 
         close_old_connections()
         try:
             queue.sweep()
+            policy.ring_if_due()
         except Error as error:
             log.warning("could not look for waiting work, will try again: %s", error)
         finally:

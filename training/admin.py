@@ -12,9 +12,9 @@ from training.models import TrainingRun
 class TrainingRunAdmin(Unchangeable):
     """Every `retrain` with what it measured. Runs are started by `manage.py retrain`."""
 
-    list_display = ("__str__", "study", "verdict", "head_version", "compared_with", "answers", "started_at")
-    list_filter = ("verdict", "study")
-    list_select_related = ("study", "head_version", "compared_with")
+    list_display = ("__str__", "verdict", "head_version", "compared_with", "answers", "started_at")
+    list_filter = ("verdict", "studies")
+    list_select_related = ("head_version", "compared_with")
     exclude = ("judgement_ids",)
     readonly_fields = ("started_at", "finished_at", "answers")
 

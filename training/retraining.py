@@ -1,111 +1,305 @@
-"""One retraining, from judgements to a head version that is promoted or held."""
+"""One retraining, from judgements to a head version that is promoted, held or rejected."""
 
 from __future__ import annotations
 
+import logging
+import shutil
+import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from inference import core, heads, worker
-from inference.core.head import Head, Scorer
-from inference.models import Explanation, HeadVersion
+from inference.core.head import Head, HeadMismatchError, Scorer
+from inference.models import HeadVersion, Promotion
 from studies.models import Study
-from training import features, snapshot
-from training.core.data import Pairs
-from training.core.fit import Fitted, Tell, assemble, fit_preference, fit_steps
-from training.core.gate import Comparison, StepCheck, check_steps, compare
-from training.models import TrainingRun
+from training import attempts, card, files, material, snapshot
+from training.attempts import RefusedError
+from training.core import gate
+from training.core.checks import check_amount
+from training.core.data import HELD_OUT_SHARE, SALT, Pairs, StepEffects, split
+from training.core.fit import Fitted, Tell, fit_head, silent
+from training.core.gate import GateReport, StepCheck
+from training.models import Attempt, TrainingRun
+
+log = logging.getLogger(__name__)
+
+MOST_SECONDS = 0.05  # for scoring one explanation; its features take a hundred times as long
+OUTCOMES = {
+    TrainingRun.Verdict.PROMOTE: Attempt.Outcome.PROMOTED,
+    TrainingRun.Verdict.FORCED: Attempt.Outcome.PROMOTED,
+    TrainingRun.Verdict.HOLD: Attempt.Outcome.HELD,
+    TrainingRun.Verdict.REJECT: Attempt.Outcome.REJECTED,
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to learn from, who asked, and how.
+
+    `files` are FORMAT:FILE; `force` is the reason for promoting whatever the gate says.
+    """
+
+    by: str
+    studies: tuple[Study, ...] = ()
+    files: tuple[str, ...] = ()
+    trigger: str = Attempt.Trigger.COMMAND
+    force: str = ""
+    dry: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything that is known before the fit."""
+
+    snapshot: snapshot.Snapshot
+    material: material.Material
+    files: tuple[files.Source, ...]
+    model: core.LanguageModel
+    in_use: HeadVersion
+
+    @property
+    def held_out_sha256(self) -> str:
+        judged = zip(self.material.judged, self.material.held_out, strict=True)
+        return snapshot.digest_of(row.problem for row, testing in judged if testing)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What the fitting made, before anything is registered."""
+    """What the fit and the gate made, before anything is registered."""
 
-    head: Head
     fitted: Fitted
-    comparison: Comparison
     steps: StepCheck
-    training: Pairs
+    report: GateReport
+    verdict: str
+    reason: str
+
+    @property
+    def head(self) -> Head:
+        return self.fitted.head
 
 
-def retrain(study: Study, force_reason: str, tell: Tell, seed: int = 0) -> TrainingRun:
-    """Fit a head on the study's judgements, compare it with the head in use, promote it if it is better.
+def retrain(wanted: Wanted, tell: Tell = silent) -> tuple[Attempt, Trained]:
+    """Fit a head, judge it on held-out problems against the one in use, and promote it if it is better.
 
-    With `force_reason` it is promoted whatever the comparison says, and the reason is kept. Raises
-    snapshot.TooLittleDataError, or HeadMismatchError when the head in use belongs to another model; then nothing
-    is registered.
+    Raises RefusedError where there is too little or unfit data, or while another retraining runs; OSError when the
+    head cannot be written; and whatever `tell` raises to stop it. Then nothing is registered.
     """
     started = timezone.now()
-    taken = snapshot.take(study)
-    model = model_of(taken)
-    in_use = HeadVersion.objects.current(model.name, model.revision)
-    trained = fit(taken, model, in_use, tell, seed)
-    verdict, reason = decide(trained.comparison, in_use, force_reason)
-    taken.save()
-    with transaction.atomic():
-        run = TrainingRun(study=study, started_at=started, finished_at=timezone.now(), compared_with=in_use)
-        run.snapshot_sha256, run.judgement_ids = taken.sha256, [row.judgement for row in taken.rows]
-        run.settings, run.metrics = settings_of(trained, seed), metrics_of(trained)
-        run.verdict, run.reason = verdict, reason
-        run.head_version = heads.register(trained.head.save(heads.folder()), asdict(trained.head.config))
-        run.save()
-        if verdict != TrainingRun.Verdict.HOLD:
-            heads.promote(run.head_version, reason, "manage.py retrain", instead_of=in_use)
+    with attempts.attempt(wanted.trigger, wanted.by) as held:
+        beat = attempts.Heartbeat(held)
+
+        def told(what: str, share: float) -> None:
+            beat(what, share)
+            tell(what, share)
+
+        data = gather(wanted)
+        trained = train(wanted, data, held, told)
+        if wanted.dry:
+            attempts.end(held, Attempt.Outcome.DRY, f"Would be: {trained.verdict}. {trained.reason}")
+        else:
+            register(wanted, data, trained, held, started)
+    return held, trained
+
+
+def retrain_by_policy(trigger: str, studies: tuple[Study, ...]) -> None:
+    """In a worker, between two traces. A worker that is asked to stop leaves it for the next one to begin again."""
+
+    def stop_with_the_worker(what: str, share: float) -> None:
+        if worker.stop.is_set():
+            raise attempts.StoppedError("The worker was asked to stop.")
+
+    try:
+        ended, _ = retrain(Wanted(by="trigger policy", studies=studies, trigger=trigger), stop_with_the_worker)
+    except (RefusedError, attempts.StoppedError) as error:
+        log.info("retraining (%s): %s", trigger, error)
+    else:
+        log.info("retraining (%s): %s", trigger, ended.message)
+
+
+# -- what there is -------------------------------------------------------------------------------------------------
+
+
+def gather(wanted: Wanted) -> Data:
+    """Raises RefusedError without judgements, with explanations of several models, or with an unreadable file."""
+    sources = tuple(files.read(named) for named in wanted.files)
+    taken = snapshot.take(wanted.studies, [line for source in sources for line in source.lines()])
+    found = material.of_studies(taken.studied)
+    for source in sources:
+        found = found.plus(source.material())
+    if not found.judged:
+        raise RefusedError("There are no judgements to learn from: training needs at least 30 on 10 problems.")
+    name, revision = model_of(wanted.studies)
+    model = worker.language_model(name, revision)
+    return Data(taken, found, sources, model, HeadVersion.objects.current(name, revision))
+
+
+def model_of(studies: tuple[Study, ...]) -> tuple[str, str]:
+    """The one model whose explanations are judged; the default one for files alone."""
+    models = snapshot.models_of(studies)
+    if len(models) > 1:
+        names = ", ".join(sorted(f"{name} {revision}".strip() for name, revision in models))
+        raise RefusedError(f"These studies explain with several models ({names}); a head reads one. Choose by model.")
+    return models.pop() if models else (str(settings.SAGE_MODEL), "")
+
+
+# -- fitting and judging -------------------------------------------------------------------------------------------
+
+
+def train(wanted: Wanted, data: Data, held: Attempt, tell: Tell) -> Trained:
+    config, cache = core.head_config(data.model), worker.feature_cache(data.model)
+    current = head_in_use(data)
+    pairs = data.material.pairs(data.model, cache, tell)
+    training, held_out = split(pairs, data.material.held_out)
+    seen, unseen = (
+        material.step_effects(data.snapshot.studied, cache, config.step_size, testing) for testing in (False, True)
+    )
+    try:
+        check_amount(pairs)
+        fitted = fit_head(
+            training, config, seed=wanted.seed, tell=tell, steps=seen, margins=files.margins(data.files, pairs)
+        )
+        checked = check_steps(fitted.head, seen, unseen)
+        tell("judging on held-out problems", 0.95)
+        report = judged(wanted, data, fitted.head, current, held_out, held)
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+    return Trained(fitted, checked, report, *decide(report, wanted.force))
+
+
+def head_in_use(data: Data) -> Head:
+    try:
+        return worker.head_for(data.in_use, data.model)
+    except HeadMismatchError as error:
+        raise RefusedError(
+            f"The head in use cannot be compared with: {error} To start anew without it: "
+            f"manage.py heads promote 0 --model {data.model.name} --reason '...'"
+        ) from error
+
+
+def check_steps(head: Head, seen: StepEffects, unseen: StepEffects) -> StepCheck:
+    """Keep the head's step scores only if they predict held-out tests; else it ranks no steps."""
+    checked = gate.check_steps(head.step, seen, unseen)
+    if not checked.better:
+        head.step.load_state_dict(Scorer(head.config.step_size).state_dict())
+    return checked
+
+
+def judged(wanted: Wanted, data: Data, new: Head, current: Head, held_out: Pairs, held: Attempt) -> GateReport:
+    """The gate's report. That these held-out problems were used is written down first, whatever comes of it."""
+    digest = data.held_out_sha256
+    used_before = Attempt.objects.filter(held_out_sha256=digest).count()
+    Attempt.objects.filter(pk=held.pk).update(held_out_sha256=digest)
+    return gate.judge_head(
+        new,
+        current,
+        held_out,
+        slices=data.material.held_out_slices(),
+        used_before=used_before,
+        latency=(seconds(new), seconds(current), MOST_SECONDS),
+        seed=wanted.seed,
+    )
+
+
+def seconds(head: Head) -> float:
+    """What scoring one explanation takes, the best of five."""
+    features, taken = torch.zeros(1, head.config.explanation_size), []
+    for _ in range(5):
+        started = time.perf_counter()
+        head.score(features)
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def decide(report: GateReport, force: str) -> tuple[str, str]:
+    if force and report.verdict != gate.PROMOTE:
+        return (
+            TrainingRun.Verdict.FORCED,
+            f"Promoted by force: {force} The gate said {report.verdict}: {report.reason}",
+        )
+    return TrainingRun.Verdict(report.verdict), report.reason
+
+
+# -- registering ---------------------------------------------------------------------------------------------------
+
+
+def register(wanted: Wanted, data: Data, trained: Trained, held: Attempt, started: Any) -> TrainingRun:
+    """Files first, then all rows in one transaction: a row never names a file that is not there."""
+    folder = heads.folder()
+    sha256 = trained.head.save(folder, card.written(data, trained))
+    try:
+        data.snapshot.save(folder / sha256)
+        with transaction.atomic():
+            attempts.hold(held)
+            run = store_run(wanted, data, trained, heads.register(sha256, asdict(trained.head.config)), started)
+            put_into_use(wanted, data, run)
+            Attempt.objects.filter(pk=held.pk).update(run=run)
+            attempts.end(held, OUTCOMES[TrainingRun.Verdict(run.verdict)], run.reason)
+    except BaseException:
+        remove_unnamed(folder / sha256)
+        raise
     return run
 
 
-def model_of(taken: snapshot.Snapshot) -> core.LanguageModel:
-    trace = Explanation.objects.select_related("trace").get(pk=taken.rows[0].first).trace
-    return worker.language_model(trace.model, trace.revision)
+def remove_unnamed(path: Path) -> None:
+    """A folder that no head version names is what is left of a registration that failed."""
+    if not HeadVersion.objects.filter(sha256=path.name).exists():
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def fit(taken: snapshot.Snapshot, model: core.LanguageModel, in_use: HeadVersion, tell: Tell, seed: int) -> Trained:
-    config, cache = core.head_config(model), worker.feature_cache(model)
-    current = worker.head_for(in_use, model)
-    known = features.explanation_features(taken.rows, model, cache, tell)
-    training, held_out = features.split_pairs(taken.rows, known)
-    fitted = fit_preference(training, tell)
-    seen, unseen = (features.step_effects(taken.rows, cache, config.step_size, testing) for testing in (False, True))
-    steps = fit_steps(seen)
-    check = check_steps(steps, seen, unseen)
-    head = assemble(config, in_use.number + 1, fitted.scorer, steps if check.better else Scorer(config.step_size))
-    return Trained(head, fitted, compare(head, current, held_out, seed), check, training)
-
-
-def decide(comparison: Comparison, in_use: HeadVersion, force_reason: str) -> tuple[str, str]:
-    """The verdict and its reason in words."""
-    low, high = comparison.gain_interval
-    numbers = (
-        f"On {comparison.judgements} judgements of {comparison.problems} held-out problems its log-loss is "
-        f"{abs(comparison.gain):.3f} nats {'lower' if comparison.gain > 0 else 'higher'} than that of {in_use} "
-        f"(gain {comparison.gain:+.3f}, 90 % interval {low:+.3f} to {high:+.3f})."
+def store_run(wanted: Wanted, data: Data, trained: Trained, head: HeadVersion, started: Any) -> TrainingRun:
+    verdict, reason = trained.verdict, trained.reason
+    if head == data.in_use:
+        verdict, reason = TrainingRun.Verdict.HOLD, f"It is {head} again, weight for weight, which is in use."
+    run = TrainingRun.objects.create(
+        started_at=started,
+        finished_at=timezone.now(),
+        compared_with=data.in_use,
+        head_version=head,
+        files=[source.named_json() for source in data.files],
+        snapshot_sha256=data.snapshot.sha256,
+        judgement_ids=data.snapshot.judgement_ids,
+        settings=settings_of(wanted),
+        metrics=metrics_of(trained),
+        verdict=verdict,
+        reason=reason,
     )
-    if comparison.better:
-        return TrainingRun.Verdict.PROMOTE, f"{numbers} The whole interval is above 0."
-    if force_reason:
-        return TrainingRun.Verdict.FORCED, f"{numbers} Promoted by force: {force_reason}"
-    more = " Judgements on more problems would narrow it." if comparison.gain > 0 else ""
-    return TrainingRun.Verdict.HOLD, f"{numbers} To be promoted, the whole interval has to be above 0.{more}"
+    run.studies.set(wanted.studies)
+    return run
 
 
-def settings_of(trained: Trained, seed: int) -> dict[str, Any]:
+def put_into_use(wanted: Wanted, data: Data, run: TrainingRun) -> None:
+    if run.head_version and run.verdict == TrainingRun.Verdict.HOLD:
+        heads.nominate(run.head_version)
+    if run.head_version and run.promoted:
+        forced = run.verdict == TrainingRun.Verdict.FORCED
+        kind = Promotion.Kind.FORCE if forced else Promotion.Kind.PROMOTE
+        names = data.model.name, data.model.revision
+        try:
+            heads.promote(run.head_version, run.reason, wanted.by, kind, data.in_use, *names)
+        except heads.PromotionError as error:
+            raise RefusedError(str(error)) from error
+
+
+def settings_of(wanted: Wanted) -> dict[str, Any]:
     return {
         "code": worker.code_version(),
-        "seed": seed,
-        "l2": trained.fitted.strength,
+        "seed": wanted.seed,
         "both_bad": "counted as a tie",
-        "held_out_share": snapshot.HELD_OUT_SHARE,
-        "salt": snapshot.SALT,
+        "held_out_share": HELD_OUT_SHARE,
+        "salt": SALT,
     }
 
 
 def metrics_of(trained: Trained) -> dict[str, Any]:
     return {
-        **trained.comparison.to_json(),
-        "training_judgements": len(trained.training),
-        "training_problems": trained.training.problem_count,
+        **trained.report.to_json(),
+        "fit": trained.fitted.to_json(),
         "steps": {**asdict(trained.steps), "used": trained.steps.better},
-        "cross_validated_log_loss": {f"{k:g}": v for k, v in trained.fitted.cross_validated_loss.items()},
     }

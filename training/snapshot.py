@@ -1,95 +1,111 @@
-"""The judgements of one training run: frozen as canonical JSON lines, named by their hash, split by problem."""
+"""The judgements of one training run: frozen as canonical JSON lines and named by their hash.
+
+A snapshot holds choices and where they belong, not the texts: these are rows that never change, or files that are
+named by their own hash. Raters are pseudonyms, which only this installation's SECRET_KEY leads back from.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from django.conf import settings
-
-from studies.models import Judgement, Study
-
-LEAST_JUDGEMENTS = 40
-LEAST_HELD_OUT_PROBLEMS = 2
-LEAST_TRAINING_PROBLEMS = 4
-HELD_OUT_SHARE = 0.3
-SALT = "held-out/2"
-
-
-class TooLittleDataError(Exception):
-    """There is not enough to train and to test on. Says how much is missing."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One judgement as the training sees it. Raters are numbers that mean nothing outside the study."""
-
-    judgement: int
-    rater: int
-    problem: str
-    first: int  # explanation ids
-    second: int
-    choice: str
+from inference.models import Explanation
+from studies.models import Study
+from studies.preferences import Preference, preferences
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    rows: tuple[Row, ...]
+    """`studied` are judgements from studies, by id; `filed` are lines of pairs from files, in their order there."""
 
-    def lines(self) -> str:
-        return "".join(json.dumps(asdict(row), sort_keys=True) + "\n" for row in self.rows)
+    studied: tuple[Preference, ...]
+    heads: dict[int, int | None]  # explanation id -> number of the head that made it
+    filed: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def judgement_ids(self) -> list[int]:
+        return [row.judgement for row in self.studied]
+
+    def lines(self) -> Iterable[str]:
+        for row in self.studied:
+            yield line(as_json(row, self.heads))
+        for pair in self.filed:
+            yield line(pair)
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.lines().encode()).hexdigest()
+        digest = hashlib.sha256()
+        for text in self.lines():
+            digest.update(text.encode())
+        return digest.hexdigest()
 
-    def save(self) -> Path:
-        folder = Path(settings.VAR_DIR) / "snapshots"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.sha256}.jsonl"
-        path.write_text(self.lines())
+    def save(self, folder: Path) -> Path:
+        """Write the snapshot into `folder`, a head's own, under its hash: complete or not at all."""
+        path = folder / f"snapshot-{self.sha256}.jsonl"
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            partial.write_text("".join(self.lines()))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
         return path
 
 
-def take(study: Study) -> Snapshot:
-    """The study's current judgements, by id. Raises TooLittleDataError."""
-    judged = Judgement.objects.comparing().filter(assignment__comparison__study=study).order_by("pk")
-    fields = (
-        "pk",
-        "assignment__rater_id",
-        "assignment__comparison__problem__problem_set__slug",
-        "assignment__comparison__problem__key",
-        "assignment__comparison__first_id",
-        "assignment__comparison__second_id",
-        "choice",
-    )
-    rows = tuple(
-        Row(pk, rater, f"{slug}/{key}", first, second, choice)
-        for pk, rater, slug, key, first, second, choice in judged.values_list(*fields)
-    )
-    check(study, rows)
-    return Snapshot(rows)
+def line(row: dict[str, Any]) -> str:
+    """One row as the only JSON text that it can be."""
+    return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def check(study: Study, rows: tuple[Row, ...]) -> None:
-    missing = LEAST_JUDGEMENTS - len(rows)
-    if missing > 0:
-        raise TooLittleDataError(
-            f"{study} has {len(rows)} judgements, training needs {LEAST_JUDGEMENTS}: {missing} are missing."
-        )
-    problems = {row.problem for row in rows}
-    testing = sum(held_out(problem) for problem in problems)
-    training = len(problems) - testing
-    if testing < LEAST_HELD_OUT_PROBLEMS or training < LEAST_TRAINING_PROBLEMS:
-        raise TooLittleDataError(
-            f"{study} has judgements on {training} training and {testing} held-out problems; training needs at least "
-            f"{LEAST_TRAINING_PROBLEMS} and {LEAST_HELD_OUT_PROBLEMS}. Collect judgements on more problems."
-        )
+def as_json(row: Preference, heads: dict[int, int | None]) -> dict[str, Any]:
+    """One judgement. `first` and `second` are explanation ids, and their heads those that chose them."""
+    return {
+        "judgement": row.judgement,
+        "study": row.study,
+        "rater": row.rater,
+        "problem": row.problem,
+        "kind": row.kind,
+        "first": row.first.id,
+        "second": row.second.id,
+        "first_arm": row.first.arm,
+        "second_arm": row.second.arm,
+        "first_head": heads[row.first.id],
+        "second_head": heads[row.second.id],
+        "first_on_left": row.first.on_left,
+        "choice": row.choice,
+        "strength": row.strength,
+        "criteria": row.criteria,
+        "selection": row.selection,
+    }
 
 
-def held_out(problem: str) -> bool:
-    """Whether a problem is for testing. Decided by a salted hash of its name alone, so it never changes sides."""
-    digest = hashlib.sha256(f"{SALT}/{problem}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 < HELD_OUT_SHARE
+def take(studies: Sequence[Study], filed: Sequence[dict[str, Any]] = ()) -> Snapshot:
+    """What the raters of `studies` stand by now, by id, and the pairs of files."""
+    studied = tuple(preferences(list(studies)))
+    return Snapshot(studied, heads_of(studies), tuple(filed))
+
+
+def heads_of(studies: Sequence[Study]) -> dict[int, int | None]:
+    found: dict[int, int | None] = {}
+    for study in studies:
+        found |= dict(study.explanations().values_list("pk", "head_version__number"))
+    return found
+
+
+def models_of(studies: Sequence[Study]) -> set[tuple[str, str]]:
+    """The models, with their revisions, whose explanations the studies compare."""
+    explanations = [study.explanations().values("pk") for study in studies]
+    found: set[tuple[str, str]] = set()
+    for own in explanations:
+        traces = Explanation.objects.filter(pk__in=own).values_list("trace__model", "trace__revision")
+        found |= set(traces.order_by().distinct())
+    return found
+
+
+def digest_of(names: Iterable[str]) -> str:
+    """One hash for a set of names, such as the held-out problems."""
+    return hashlib.sha256("\n".join(sorted(set(names))).encode()).hexdigest()

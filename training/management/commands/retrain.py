@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,43 +12,72 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from studies.models import Study
-from training.models import TrainingRun
+from training.attempts import LostAttemptError, RefusedError, operator
+from training.models import Attempt
 
 
 class Command(BaseCommand):
-    help = "Fit the metacognitive head on a study's judgements and promote it if it is better than the head in use."
+    help = "Fit the metacognitive head on judgements and promote it if it is better than the head in use."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--study", required=True, help="slug of the study whose judgements to learn from")
+        parser.add_argument(
+            "--study",
+            nargs="+",
+            default=[],
+            metavar="STUDY",
+            help="slugs of the studies whose judgements to learn from",
+        )
+        parser.add_argument(
+            "--from",
+            nargs="+",
+            default=[],
+            dest="files",
+            metavar="FORMAT:FILE",
+            help="files of preferences to learn from, alone or beside studies",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="fit and judge, but register and promote nothing")
+        parser.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
         parser.add_argument(
             "--force",
             metavar="REASON",
-            default="",
-            help="promote even if the new head is not better; the reason is kept with the run",
+            help="promote whatever the gate says; the reason is kept in the log of promotions",
         )
-        parser.add_argument("--seed", type=int, default=0, help="fixes the bootstrap of the comparison")
+        parser.add_argument(
+            "--seed", type=int, default=0, help="fixes every random draw of fit and gate (default: 0)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from inference.core.head import HeadMismatchError
-        from training.retraining import retrain
-        from training.snapshot import TooLittleDataError
+        self.refuse_unclear(options)
+        studies = tuple(self.study(slug) for slug in dict.fromkeys(options["study"]))
+        from training.retraining import Wanted, retrain
 
-        study = self.study(options["study"])
-        bar = Progress(
-            TextColumn("{task.description:<32}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True)
-        )
-        with bar:
-            task = bar.add_task("starting", total=1.0)
-            try:
-                run = retrain(
-                    study,
-                    options["force"].strip(),
-                    lambda what, share: bar.update(task, description=what, completed=share),
-                    options["seed"],
+        try:
+            wanted = Wanted(
+                by=operator(),
+                studies=studies,
+                files=tuple(options["files"]),
+                force=(options["force"] or "").strip(),
+                dry=options["dry_run"],
+                seed=options["seed"],
+            )
+            with Progress(
+                TextColumn("{task.description:<34}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True)
+            ) as bar:
+                task = bar.add_task("starting", total=1.0)
+                ended, trained = retrain(
+                    wanted, lambda what, share: bar.update(task, description=what, completed=share)
                 )
-            except (TooLittleDataError, HeadMismatchError) as error:
-                raise CommandError(str(error)) from error
-        self.report(run)
+        except (RefusedError, LostAttemptError, OSError) as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt as interrupt:
+            raise CommandError("Interrupted; nothing was registered.") from interrupt
+        self.stdout.write(told_as_json(ended, trained) if options["json"] else told(ended, trained))
+
+    def refuse_unclear(self, options: dict[str, Any]) -> None:
+        if not options["study"] and not options["files"]:
+            raise CommandError("Say what to learn from: --study STUDY..., --from FORMAT:FILE..., or both.")
+        if options["force"] is not None and not options["force"].strip():
+            raise CommandError("--force needs a reason in words, which is kept in the log of promotions.")
 
     def study(self, slug: str) -> Study:
         study = Study.objects.filter(slug=slug).first()
@@ -56,32 +86,66 @@ class Command(BaseCommand):
             raise CommandError(f"There is no study {slug!r}. Studies: {known}.")
         return study
 
-    def report(self, run: TrainingRun) -> None:
-        written = io.StringIO()
-        console = Console(file=written, width=100)
-        metrics = run.metrics
-        table = Table(title=f"Held-out problems: {metrics['problems']}, judgements: {metrics['judgements']}")
-        for column in ("scorer", "log-loss (nats)", "accuracy on decided"):
-            table.add_column(column)
-        for score in metrics["scores"]:
-            right = score["accuracy"]
-            table.add_row(score["name"], f"{score['log_loss']:.3f}", "-" if right is None else f"{right:.3f}")
-        console.print(table)
-        console.print(
-            f"Trained on {metrics['training_judgements']} judgements of {metrics['training_problems']} problems. "
-            + steps_in_words(metrics["steps"])
-        )
-        console.print(f"{run.get_verdict_display()}. {run.reason}", markup=False)
-        in_use = run.head_version if run.verdict != run.Verdict.HOLD else run.compared_with
-        console.print(f"Head in use: {in_use}. Newly asked-for explanations use it.")
-        self.stdout.write(written.getvalue())
 
-
-def steps_in_words(steps: dict[str, Any]) -> str:
-    if steps["squared_error"] is None:
-        return "No step of both a training and a held-out problem was tested, so signals go on ranking the steps."
-    found = (
-        f"squared error {steps['squared_error']:.3f} against {steps['squared_error_of_mean']:.3f} for the mean effect"
+def told_as_json(ended: Attempt, trained: Any) -> str:
+    run = ended.run
+    head = run.head_version if run else None
+    return json.dumps(
+        {
+            "outcome": ended.outcome,
+            "verdict": trained.verdict,
+            "reason": ended.message,
+            "run": run.pk if run else None,
+            "head": head.number if head else None,
+            "sha256": head.sha256 if head else None,
+            "snapshot": run.snapshot_sha256 if run else None,
+            "gate": trained.report.to_json(),
+            "fit": trained.fitted.to_json(),
+        },
+        indent=1,
+        ensure_ascii=False,
     )
-    who = "the head ranks the steps" if steps["used"] else "signals go on ranking the steps"
-    return f"Its step scores, on {steps['held_out_steps']} held-out tested steps: {found}; {who}."
+
+
+def told(ended: Attempt, trained: Any) -> str:
+    written = io.StringIO()
+    console = Console(file=written, width=100)
+    console.print(scores(trained.report))
+    for guard in trained.report.guards:
+        console.print(f"{'Broken: ' if guard.broken else ''}{guard.said}", markup=False)
+    fitted = trained.fitted
+    console.print(
+        f"Trained on {fitted.judgements} judgements of {fitted.problems} problems ({fitted.recipe}). "
+        + steps_in_words(trained.steps),
+        markup=False,
+    )
+    console.print(f"{ended.get_outcome_display()}. {ended.message}", markup=False)
+    console.print(in_use(ended), markup=False)
+    return written.getvalue()
+
+
+def scores(report: Any) -> Table:
+    table = Table(title=f"Held-out problems: {report.problems}, judgements: {report.judgements}")
+    for column in ("scorer", "log-loss (nats)", "accuracy on decided", "90 % interval"):
+        table.add_column(column)
+    for score in report.scores:
+        right = score.accuracy
+        known = (f"{right.mean:.3f}", f"{right.low:.3f} to {right.high:.3f}") if right else ("-", "-")
+        table.add_row(score.name, f"{score.log_loss:.3f}", *known)
+    return table
+
+
+def in_use(ended: Attempt) -> str:
+    if ended.run is None or ended.run.head_version is None:
+        return "Nothing was registered."
+    if ended.run.promoted:
+        return f"Head in use: {ended.run.head_version}. Newly asked-for explanations use it."
+    return f"Registered as {ended.run.head_version}. Head in use: still {ended.run.compared_with}."
+
+
+def steps_in_words(steps: Any) -> str:
+    if steps.squared_error is None:
+        return "No step of both a training and a held-out problem was tested, so signals go on ranking the steps."
+    found = f"squared error {steps.squared_error:.3f} against {steps.squared_error_of_mean:.3f} for the mean effect"
+    who = "the head ranks the steps" if steps.better else "signals go on ranking the steps"
+    return f"Its step scores, on {steps.held_out_steps} held-out tested steps: {found}; {who}."

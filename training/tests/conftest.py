@@ -1,0 +1,78 @@
+"""A small study with everything made by the stand-in model, and judges who go straight through the domain."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core import serializers
+from django.core.management import call_command
+
+from inference import queue, worker
+from inference.models import Explainer, Explanation, Problem, ProblemSet, Trace
+from inference.problem_files import STARTER, read_problems, store
+from inference.tests.standin import stand_in_model
+from studies import assignment, judging, launch
+from studies.models import Arm, Comparison, Study
+from studies.robots import Shown, shorter
+
+ROWS = (ProblemSet, Problem, Explainer, Trace, Explanation, Study, Arm, Comparison)
+
+
+@pytest.fixture
+def study(db: None, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """Launched on twelve starter problems, everything made by the stand-in model, nothing judged."""
+    return small_study(monkeypatch)
+
+
+made: list[str] = []  # the rows of the small study, once a test of this process has had them made
+
+
+def small_study(monkeypatch: pytest.MonkeyPatch) -> Study:
+    model = stand_in_model(settings.SAGE_MODEL)
+    monkeypatch.setattr(worker, "language_model", lambda name, revision: model)
+    if made:
+        for row in serializers.deserialize("json", made[0]):
+            row.save()
+    else:
+        make_small_study()
+        made.append(serializers.serialize("json", [row for kind in ROWS for row in kind.objects.order_by("pk")]))
+    return Study.objects.get(slug="small")
+
+
+def make_small_study() -> None:
+    problems = store("starter", "Starter", "", read_problems(STARTER, "sage"))
+    study = Study.objects.create(
+        slug="small", title="Small", problem_set=problems, problem_limit=12, chain_shown=False
+    )
+    for method in ("inverse", "self_explain", "chain"):
+        explainer = Explainer.objects.create(name=method.replace("_", "-"), method=method, tested_steps=1, rollouts=3)
+        Arm.objects.create(study=study, name=explainer.name, explainer=explainer)
+    launch.launch(study)
+    work_until_done()
+
+
+def work_until_done() -> None:
+    while queue.waiting().exists():
+        worker.work_on_next()
+    assert not Explanation.objects.failed().exists()
+
+
+def judge(study: Study, raters: int, taste: Any = shorter) -> None:
+    """Straight through the domain; that robots come through the pages is tested with a live server."""
+    for _ in range(raters):
+        rater = assignment.enrol(study)
+        while (given := assignment.next_for(rater)) is not None:
+            pair = (given.comparison.first, given.comparison.second)
+            left, right = pair if given.first_on_left else reversed(pair)
+            side = taste(Shown(left.text, right.text, given.public_id))
+            first = {"a": given.first_on_left, "b": not given.first_on_left}.get(side)
+            judging.record(given, "tie" if first is None else "first" if first else "second")
+
+
+def retrain(*arguments: str) -> str:
+    out = StringIO()
+    call_command("retrain", "--study", "small", *arguments, stdout=out)
+    return out.getvalue()
