@@ -94,5 +94,5 @@ class JudgementQuerySet(models.QuerySet["Judgement"]):
         return self.latest_revisions().exclude(choice="undone")
 
     def comparing(self) -> JudgementQuerySet:
-        """The current ones that say something about the two explanations: all but "cannot judge"."""
-        return self.current().exclude(choice="cannot_judge")
+        """The current ones that say something about the explanations: no "cannot judge", no hidden repeats."""
+        return self.current().filter(assignment__repeat_of__isnull=True).exclude(choice="cannot_judge")
