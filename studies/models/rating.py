@@ -29,9 +29,7 @@ class Rater(models.Model):
     invite = models.OneToOneField(Invite, models.SET_NULL, null=True, editable=False, related_name="rater")
     seed = models.PositiveIntegerField(default=new_seed, editable=False)
     consented_at = models.DateTimeField(default=timezone.now, editable=False)
-    consent_sha256 = models.CharField(
-        max_length=64, blank=True, editable=False, help_text="Version of the text agreed to."
-    )
+    consent_sha256 = models.CharField(max_length=64, blank=True, editable=False)  # version of the text agreed to
     instructed_at = models.DateTimeField(null=True, editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
     withdrawn_at = models.DateTimeField(null=True, editable=False)
