@@ -156,6 +156,10 @@ SAGE_DEVICE: str = env.str("SAGE_DEVICE", "cpu")
 SAGE_DTYPE: str = env.str("SAGE_DTYPE", "float32")
 SAGE_THREADS: int = env.int("SAGE_THREADS", 0)  # 0: all cores but one in `serve`, all cores in a worker
 
+# -- Rating -------------------------------------------------------------------------------------------------------
+
+RESERVATION_SECONDS: int = env.int("RESERVATION_SECONDS", 1800)  # then an unanswered comparison goes to others
+
 # -- Web ----------------------------------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"

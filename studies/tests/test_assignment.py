@@ -81,8 +81,8 @@ def test_a_place_is_given_back_after_the_reservation(make_study: Any) -> None:
     slow, other = assignment.enrol(study), assignment.enrol(study)
     held = assignment.next_for(slow, at=start)
     assert held is not None
-    assert assignment.next_for(other, at=start + assignment.RESERVED - timedelta(seconds=1)) is None
-    taken = assignment.next_for(other, at=start + assignment.RESERVED + timedelta(seconds=1))
+    assert assignment.next_for(other, at=start + assignment.reserved() - timedelta(seconds=1)) is None
+    taken = assignment.next_for(other, at=start + assignment.reserved() + timedelta(seconds=1))
     assert taken is not None
     judging.record(taken, "second")
     with pytest.raises(judging.PlaceGone):
@@ -94,7 +94,7 @@ def test_a_late_answer_counts_while_its_place_is_free(make_study: Any) -> None:
     study = make_study(problems=1, wanted=1)
     held = assignment.next_for(assignment.enrol(study))
     assert held is not None
-    assignment.release_expired(study, timezone.now() + 2 * assignment.RESERVED)
+    assignment.release_expired(study, timezone.now() + 2 * assignment.reserved())
     assert Comparison.objects.get().taken == 0
     judging.record(held, "first")
     assert Comparison.objects.get().taken == 1
