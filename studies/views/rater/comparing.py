@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
+import uuid
+from functools import cache
 from typing import Any
 
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template import Engine
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from studies import access, assignment, judging, progress
-from studies.forms import JudgementForm
-from studies.models import Assignment, Rater, Study
+from studies.models import Assignment, CheckAnswer, CheckItem, Rater, Study
+from studies.views.rater import asked
+from studies.views.rater.sheet import Sheet, sheet_of
 
-# The list on the page is numbered, as the explanations number the steps, so the model's own numbers are left out.
-LABEL = re.compile(r"\s*step\s*\d+\s*[:.)]\s*(?=\S)", re.IGNORECASE)
+PAGE_PARTS = (
+    "compare",
+    "parts/notes",
+    "parts/context",
+    "parts/pair",
+    "parts/details",
+    "parts/choices",
+    "parts/after",
+)
+PAGE_FILES = ("site.css", "compare.css", "answers.js", "attention.js", "marks.js", "compare.js")
 
 
 @never_cache
@@ -29,7 +45,7 @@ def compare(request: HttpRequest, token: str) -> HttpResponse:
         return comparison_page(request, study, rater, current)
     where, preparation = progress.for_rater(rater), progress.preparation(study)
     if is_waiting(study, where, preparation):
-        context = {"study": study, "progress": where, "preparation": preparation}
+        context = {"study": study, "rater": rater, "progress": where, "preparation": preparation}
         return render(request, "rater/preparing.html", context)
     return redirect("studies:end", token)
 
@@ -40,38 +56,72 @@ def is_waiting(study: Study, where: progress.RaterProgress, preparation: progres
 
 
 def comparison_page(
-    request: HttpRequest, study: Study, rater: Rater, current: Assignment, form: JudgementForm | None = None
+    request: HttpRequest,
+    study: Study,
+    rater: Rater,
+    current: Assignment | CheckAnswer,
+    form: Form | None = None,
+    action: str = "",
 ) -> HttpResponse:
-    """The comparison, blind: left and right, nothing that tells an arm. With `form`, what was wrong in it."""
+    """The comparison: left and right, nothing that tells an arm.
+
+    A bound `form` was refused: what is wrong is said, with status 400, and everything typed is kept. An unbound one
+    holds in `initial` an earlier answer that is being changed, for which `action` is the address to send it to.
+    """
+    sheet = sheet_of(current, study)
+    context = (
+        places(study, rater, current)
+        | answer_context(study, sheet, current, form)
+        | {"action": action or reverse("studies:judge", args=[study.token, current.public_id]), "revising": action}
+    )
+    refused = form is not None and form.is_bound
+    return render(request, "rater/compare.html", context, status=400 if refused else 200)
+
+
+def places(study: Study, rater: Rater, current: Assignment | CheckAnswer) -> dict[str, Any]:
+    """Where the rater is."""
     where = progress.for_rater(rater)
-    context = comparison_context(current) | {
-        "study": study,
-        "progress": where,
-        "number": where.done + 1,
-        "form": form or JudgementForm(),
-        "revision": judging.next_revision(current),
-    }
-    return render(request, "rater/compare.html", context, status=400 if form else 200)
-
-
-def comparison_context(current: Assignment) -> dict[str, Any]:
-    comparison = current.comparison
-    texts = (comparison.first.text, comparison.second.text)
-    left, right = texts if current.first_on_left else reversed(texts)
-    trace, problem = comparison.first.trace, comparison.problem
-    options = [{"text": text, "answered": index == trace.answer_index} for index, text in enumerate(problem.options)]
+    number = min(where.done + 1, where.limit)
+    practice = isinstance(current, CheckAnswer) and current.item.purpose == CheckItem.Purpose.PRACTICE
+    place = _("Comparison %(number)s of %(limit)s") % {"number": number, "limit": where.limit}
     return {
-        "assignment": current,
-        "problem": problem,
-        "options": options,
-        "answered_with_option": trace.answer_index is not None,
-        "trace": trace,
-        "steps": [words_of(step["text"]) for step in trace.record.get("steps", [])],
-        "left": left,
-        "right": right,
+        "study": study,
+        "rater": rater,
+        "progress": where,
+        "number": number,
+        "practice": practice,
+        "place": _("Practice") if practice else place,
     }
 
 
-def words_of(step: str) -> str:
-    label = LABEL.match(step)
-    return step[label.end() :] if label else step
+def answer_context(
+    study: Study, sheet: Sheet, current: Assignment | CheckAnswer, form: Form | None
+) -> dict[str, Any]:
+    """What lies there and what is asked about it, with what `form` holds so far."""
+    given = asked.Given(form)
+    revision = judging.next_revision(current) if isinstance(current, Assignment) else 1
+    simulated = study.simulation != Study.Simulation.NONE and bool(sheet.options)
+    return {
+        "sheet": sheet,
+        "form": form,
+        "problems": asked.problems(form, study),
+        "revision": revision,
+        "client_key": uuid.uuid4(),
+        "page_version": page_version(),
+        "draft": f"{sheet.public_id}-{revision}",
+        "scale": asked.scale(study, given.one("choice")),
+        "others": asked.others(given.one("choice")),
+        "criteria": asked.criteria(study, given),
+        "tags": asked.tags(study, given),
+        "predictions": asked.predictions((option.text for option in sheet.options), given) if simulated else [],
+        "reason": given.one("reason"),
+        "spans": given.one("spans"),
+    }
+
+
+@cache
+def page_version() -> str:
+    """Names what raters saw: a hash over the page's templates, styles and scripts, stored with each answer."""
+    sources = [Engine.get_default().get_template(f"rater/{part}.html").source for part in PAGE_PARTS]
+    names = [static(f"studies/{name}") for name in PAGE_FILES]  # the names carry the hashes of the contents
+    return hashlib.sha256("\0".join(sources + names).encode()).hexdigest()[:12]

@@ -1,6 +1,6 @@
 """What lies before a rater, blind: a problem, what the model wrote, and two explanations as left and right.
 
-Everything that a model or a person wrote is text. The only markup put into it here is links from "step 3" to that step.
+Everything that a model or a person wrote is text. The only markup put into it is links from "step 3" to that step.
 """
 
 from __future__ import annotations
