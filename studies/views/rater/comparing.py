@@ -14,12 +14,12 @@ from django.template import Engine
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from studies import access, assignment, judging, progress
+from studies import assignment, judging, progress
+from studies.flow import Place, is_waiting
 from studies.models import Assignment, CheckAnswer, CheckItem, Rater, Study
-from studies.views.rater import asked
+from studies.views.rater import asked, door
 from studies.views.rater.sheet import Sheet, sheet_of
 
 PAGE_PARTS = (
@@ -34,12 +34,9 @@ PAGE_PARTS = (
 PAGE_FILES = ("site.css", "compare.css", "answers.js", "attention.js", "marks.js", "compare.js")
 
 
-@never_cache
 @require_safe
-def compare(request: HttpRequest, token: str) -> HttpResponse:
-    study, rater = access.visitor(request, token)
-    if rater is None:
-        return redirect("studies:consent", token)
+@door.raters(Place.COMPARE)
+def compare(request: HttpRequest, study: Study, rater: Rater) -> HttpResponse:
     current = assignment.next_for(rater)
     if current is not None:
         return comparison_page(request, study, rater, current)
@@ -47,12 +44,7 @@ def compare(request: HttpRequest, token: str) -> HttpResponse:
     if is_waiting(study, where, preparation):
         context = {"study": study, "rater": rater, "progress": where, "preparation": preparation}
         return render(request, "rater/preparing.html", context)
-    return redirect("studies:end", token)
-
-
-def is_waiting(study: Study, where: progress.RaterProgress, preparation: progress.Preparation) -> bool:
-    """Whether explanations are still being made that this rater may get."""
-    return study.running and preparation.comparisons > 0 and where.done < where.limit
+    return redirect("studies:end", study.token)
 
 
 def comparison_page(
