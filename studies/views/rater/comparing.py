@@ -16,9 +16,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from studies import assignment, judging, progress
+from studies import assignment, judging, progress, simulation
 from studies.flow import Place, is_waiting
+from studies.forms import PredictionForm
 from studies.models import Assignment, CheckAnswer, CheckItem, Rater, Study
+from studies.simulation import Question
 from studies.views.rater import asked, door
 from studies.views.rater.sheet import Sheet, sheet_of
 
@@ -38,6 +40,9 @@ PAGE_FILES = ("site.css", "compare.css", "answers.js", "attention.js", "marks.js
 @door.raters(Place.COMPARE)
 def compare(request: HttpRequest, study: Study, rater: Rater) -> HttpResponse:
     current = assignment.next_for(rater)
+    question = simulation.prediction_due(current, study) if isinstance(current, Assignment) else None
+    if isinstance(current, Assignment) and question:
+        return prediction_page(request, study, rater, current, question)
     if current is not None:
         return comparison_page(request, study, rater, current)
     where, preparation = progress.for_rater(rater), progress.preparation(study)
@@ -92,7 +97,7 @@ def answer_context(
     """What lies there and what is asked about it, with what `form` holds so far."""
     given = asked.Given(form)
     revision = judging.next_revision(current) if isinstance(current, Assignment) else 1
-    simulated = study.simulation != Study.Simulation.NONE and bool(sheet.options)
+    question = simulation.asked(study, current) if isinstance(current, Assignment) else None
     return {
         "sheet": sheet,
         "form": form,
@@ -105,10 +110,33 @@ def answer_context(
         "others": asked.others(given.one("choice")),
         "criteria": asked.criteria(study, given),
         "tags": asked.tags(study, given),
-        "predictions": asked.predictions((option.text for option in sheet.options), given) if simulated else [],
+        "predictions": asked.predictions(question.options, given) if question else [],
         "reason": given.one("reason"),
         "spans": given.one("spans"),
     }
+
+
+def prediction_page(
+    request: HttpRequest,
+    study: Study,
+    rater: Rater,
+    current: Assignment,
+    question: Question,
+    form: PredictionForm | None = None,
+) -> HttpResponse:
+    """The problem and its options alone; counterfactually, also the step and what stood in its place."""
+    context = {
+        "study": study,
+        "rater": rater,
+        "progress": progress.for_rater(rater),
+        "current": current,
+        "problem": current.comparison.problem,
+        "asked": question,
+        "step_number": None if question.step is None else question.step + 1,
+        "options": list(enumerate(question.options)),
+        "form": form,
+    }
+    return render(request, "rater/predict.html", context, status=400 if form else 200)
 
 
 @cache
