@@ -53,6 +53,13 @@ def participant_of(study: Study, query: QueryDict) -> Participant:
     return Participant(*values[:2])
 
 
+def query_of(study: Study) -> str:
+    """What a panel is to add to the study's link, in the panel's own notation."""
+    if study.panel == Study.Panel.PROLIFIC:
+        return "?" + "&".join(f"{name}={{{{%{name}%}}}}" for name in ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID"))
+    return "?participant=…&session=…" if study.panel == Study.Panel.OTHER else ""
+
+
 def known(study: Study, participant: Participant) -> Rater | None:
     """The rater of this study whom the panel has sent before."""
     if not participant.name:

@@ -1,7 +1,7 @@
 from django.urls import path, register_converter
 
 from studies import access
-from studies.views import researcher
+from studies.views import people, researcher
 from studies.views.rater import comparing, flow, judging, predicting, reviewing
 
 register_converter(access.TokenConverter, "token")
@@ -26,4 +26,8 @@ urlpatterns = [
     path("studies/<slug:slug>/", researcher.results, name="results"),
     path("studies/<slug:slug>/export.csv", researcher.export, name="export"),
     path("studies/<slug:slug>/retry/", researcher.retry, name="retry"),
+    path("studies/<slug:slug>/launch/", researcher.launch_now, name="launch"),
+    path("studies/<slug:slug>/raters/", people.raters, name="raters"),
+    path("studies/<slug:slug>/raters.csv", people.raters_csv, name="raters_csv"),
+    path("studies/<slug:slug>/links.csv", people.invites_csv, name="invites_csv"),
 ]
