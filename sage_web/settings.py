@@ -165,6 +165,7 @@ RESERVATION_SECONDS: int = env.int("RESERVATION_SECONDS", 1800)  # then an unans
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = True
+LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_TZ = True
 
 STATIC_URL = "static/"

@@ -110,6 +110,8 @@ def answer_context(
         "others": asked.others(given.one("choice")),
         "criteria": asked.criteria(study, given),
         "tags": asked.tags(study, given),
+        "question": question,
+        "question_step": question.step + 1 if question and question.step is not None else None,
         "predictions": asked.predictions(question.options, given) if question else [],
         "reason": given.one("reason"),
         "spans": given.one("spans"),

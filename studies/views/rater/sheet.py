@@ -103,8 +103,11 @@ def sheet_of(current: Assignment | CheckAnswer, study: Study) -> Sheet:
 def of_comparison(current: Assignment, study: Study) -> Sheet:
     comparison = current.comparison
     trace = comparison.first.trace
-    steps = steps_of(comparison) if study.chain_shown else []
     shown = study.answer_shown and study.simulation == Study.Simulation.NONE
+    # What is to be predicted must not stand there: the chain ends in the answer, alternatives end in theirs.
+    chain_shown = study.chain_shown and study.simulation != Study.Simulation.FORWARD
+    told = study.simulation == Study.Simulation.NONE
+    steps = steps_of(comparison, told) if chain_shown else []
     texts = (comparison.first.text, comparison.second.text)
     left, right = texts if current.first_on_left else (texts[1], texts[0])
     return Sheet(
@@ -116,7 +119,7 @@ def of_comparison(current: Assignment, study: Study) -> Sheet:
         ],
         answer=trace.answer_text if shown else "",
         steps=steps,
-        chain=trace.chain if study.chain_shown and not steps else "",
+        chain=trace.chain if chain_shown and not steps else "",
         sides=sides_of(left, right, len(steps)),
     )
 
@@ -144,8 +147,11 @@ def sides_of(left: str, right: str, steps: int) -> tuple[Side, Side]:
     )
 
 
-def steps_of(comparison: Comparison) -> list[Step]:
-    """The trace's steps, marked where a causal test of either explanation's evidence confirmed a decision point."""
+def steps_of(comparison: Comparison, told: bool) -> list[Step]:
+    """The trace's steps, marked where a causal test of either explanation's evidence confirmed a decision point.
+
+    Where the alternatives led is left out unless it may be `told`.
+    """
     records = (comparison.first.evidence, comparison.second.evidence)
     tests: dict[int, Any] = {}
     for test in (test for record in records for test in record.get("tests", []) if test.get("confirmed")):
@@ -155,17 +161,17 @@ def steps_of(comparison: Comparison) -> list[Step]:
             number=index + 1,
             text=words_of(step["text"]),
             decisive=index in tests,
-            alternatives=tuple(alternatives_of(tests[index])) if index in tests else (),
+            alternatives=tuple(alternatives_of(tests[index], told)) if index in tests else (),
         )
         for index, step in enumerate(comparison.first.trace.record.get("steps", []))
     ]
 
 
-def alternatives_of(test: dict[str, Any]) -> Iterable[Alternative]:
+def alternatives_of(test: dict[str, Any], told: bool) -> Iterable[Alternative]:
     for other in test.get("alternatives", []):
         text = shortened(words_of(other["example"]))
         ends = sorted(other["answers"].items(), key=lambda end: -end[1])
-        answers = ", ".join(f"“{answer}” ({count} ×)" for answer, count in ends if answer)
+        answers = ", ".join(f"“{answer}” ({count} ×)" for answer, count in ends if answer and told)
         if text:
             yield Alternative(text, other["count"], test["rollouts"], answers)
 
