@@ -21,7 +21,7 @@ from django.templatetags.i18n import BlockTranslateNode, TranslateNode
 
 LANGUAGES = ("de",)
 LAZY = {f"{name}_lazy": spec for name, spec in DEFAULT_KEYWORDS.items() if name.endswith("gettext")}
-Message = str | tuple[str, str]
+Message = str | tuple[str, ...]
 
 
 def path(language: str, suffix: str) -> Path:

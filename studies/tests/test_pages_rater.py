@@ -48,7 +48,9 @@ def test_both_sides_are_marked_up_the_same(make_study: MakeStudy) -> None:
     html = pages.compare(pages.consent(study), study).content.decode()
     cards = html.split('<article class="card" ')[1:]
     left, right = (card.split("</article>")[0] for card in cards)
-    assert left.replace("title-a", "title-b").replace(">A<", ">B<") == right
+    for here, there in (("title-A", "title-B"), (">A<", ">B<"), ("selected in A", "selected in B"), ('="a"', '="b"')):
+        left = left.replace(here, there)
+    assert left == right
 
 
 def test_texts_are_shown_as_text(make_study: MakeStudy) -> None:
@@ -60,7 +62,7 @@ def test_texts_are_shown_as_text(make_study: MakeStudy) -> None:
     comparison.problem.save()
     html = pages.compare(pages.consent(study), study).content.decode()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;</p>" in html
-    assert "<p>Second paragraph.</p>" in html
+    assert ">Second paragraph.</p>" in html
     assert "<b>1" not in html
 
 
