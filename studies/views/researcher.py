@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from studies import access, launch, panels, progress, statistics
+from studies import access, launch, panels, progress, rater_statistics, statistics
 from studies import export as exports
 from studies.models import Study
 from studies.views import charts, readings
@@ -107,4 +107,6 @@ def live_context(study: Study, user: User | AnonymousUser) -> dict[str, Any]:
         "agreement": readings.of_agreement(found),
         "may_change": may_change(user),
         "sides": readings.of_sides(found),
+        "consistency": readings.of_consistency(rater_statistics.consistency(study)),
+        "gain_readings": [readings.of_gain(gain) for gain in rater_statistics.gains(study)],
     }
