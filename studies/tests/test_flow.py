@@ -332,7 +332,7 @@ def test_withdrawing_can_keep_the_choices_under_nobodys_name(make_study: MakeStu
     owner = Rater.objects.exclude(pk=before.pk).get()
     assert {judgement.assignment.rater for judgement in Judgement.objects.all()} == {owner}
     assert owner.public_id != before.public_id
-    assert not (owner.participant or owner.panel_session or owner.invite or owner.withdrawn_at)
+    assert [owner.participant, owner.panel_session, owner.invite, owner.withdrawn_at] == ["", "", None, None]
     assert not Judgement.objects.exclude(reason="", viewport="").exists()
     assert [span["comment"] for judgement in Judgement.objects.all() for span in judgement.spans] == [""]
     assert sum(Comparison.objects.values_list("taken", flat=True)) == 2, "the one in hand was given back"
