@@ -91,6 +91,7 @@ async function flush() {
 
 function submitted(event) {
   if (sending || document.body.classList.contains("sending")) return event.preventDefault();
+  if (event.submitter?.name === "choice" && !event.submitter.value) return event.preventDefault();
   if (event.target !== form) return document.body.classList.add("sending");
   const body = new URLSearchParams(new FormData(form, event.submitter)).toString();
   try {
