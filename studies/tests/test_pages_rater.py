@@ -21,7 +21,7 @@ def test_opening_the_link_makes_nothing_and_consenting_makes_a_rater(study: Stud
     page = client.get(address)
     assert "I agree, start" in page.content.decode()
     assert not Rater.objects.exists()
-    assert client.post(address).headers["Location"] == reverse("studies:compare", args=[study.token])
+    assert client.post(address).headers["Location"] == reverse("studies:instructions", args=[study.token])
     client.post(address)
     assert Rater.objects.count() == 1, "agreeing again is no second rater"
 
