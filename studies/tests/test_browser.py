@@ -14,11 +14,12 @@ from django.db import connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Response, expect
 
 from inference.events import announce
 from inference.models import Trace
 from studies import assignment, judging
+from studies.criteria import CRITERIA
 from studies.models import CheckItem, Judgement, Study
 from studies.tests import cast, pages
 
@@ -335,17 +336,47 @@ def test_targets_are_large_enough_for_fingers(live_app: str, sized: Page, make_s
         assert box["height"] >= 44, (target.inner_text(), box)
 
 
-def test_the_compare_page_is_light_and_stays_at_home(live_app: str, page: Page, study: Study) -> None:
+def test_the_compare_page_is_light_and_stays_at_home(live_app: str, page: Page, make_study: MakeStudy) -> None:
+    """With everything that a study can ask, and two explanations of 2,000 characters."""
+    study = make_study(
+        problems=1,
+        arms=("inverse", "self_explain"),
+        levels=7,
+        criteria=list(CRITERIA),
+        reason_tags=["clear", "short"],
+    )
+    study.explanations().update(text="At step 2 the model could have gone on otherwise. " * 40)
     sizes: dict[str, int] = {}
-    page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
+    policies: list[str] = []
+
+    def note(answer: Response) -> None:
+        sizes[answer.url] = len(answer.body())
+        policies.append(answer.headers.get("content-security-policy", ""))
+
+    page.on("response", note)
     client = pages.consent(study)
     cookies = [{"name": name, "value": morsel.value, "url": live_app} for name, morsel in client.cookies.items()]
     page.context.add_cookies(cookies)  # type: ignore[arg-type]
     page.goto(live_app + reverse("studies:compare", args=[study.token]))
     page.wait_for_load_state("networkidle")
-    assert len(sizes) >= 3, sizes
+    assert len(sizes) >= 7, sizes
     assert all(address.startswith(live_app) for address in sizes)
     assert sum(sizes.values()) <= WEIGHT_LIMIT, sizes
+    assert "default-src 'none'" in policies[0]
+    assert "unsafe" not in policies[0]
+    print(f"{sum(sizes.values())} bytes in {len(sizes)} answers")  # noqa: T201
+
+
+def test_a_waiting_page_looks_again_without_scripts(live_app: str, browser: Browser, make_study: MakeStudy) -> None:
+    study = make_study(ready=False)
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    consent(page, live_app, study)
+    assert page.locator("meta[http-equiv=refresh]").get_attribute("content") == "15"
+    cast.make_all_ready(study)
+    page.get_by_role("link", name="Look again").click()
+    number(page, "1 of 4")
+    context.close()
 
 
 def test_the_admin_works_under_the_strict_policy(

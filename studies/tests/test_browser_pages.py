@@ -26,6 +26,7 @@ EXPLAINED = (
     "made a difference to the answer.\n\nWhere it wrote something else there (4 of 6 new tries), it ended in "
     "“65 min” (three times). Steps 1 and 3 were not tested."
 )
+OTHER = {"example": "From 9 to 10 it is an hour, and then 5 minutes more.", "count": 4, "answers": {"65 min": 3}}
 ASKED = "I chose “85 min” because it fits the question best: from 9:40 to 11:05 an hour and a bit has gone by."
 
 
@@ -54,7 +55,12 @@ def coloured(request: pytest.FixtureRequest, sized: Page) -> Page:
 
 def whole_study(make_study: MakeStudy) -> Study:
     """With every page that a study can have but those of the other protocols."""
-    study = rich(make_study, levels=5, pay="£3.00", code_complete="C1A2B3", return_url="")
+    study = rich(make_study, problems=2, levels=5, pay="£3.00", code_complete="C1A2B3", return_url="")
+    for comparison in study.comparisons.select_related("first"):
+        comparison.first.evidence = {
+            "tests": [{"step": 1, "confirmed": True, "rollouts": 6, "alternatives": [OTHER]}]
+        }
+        comparison.first.save()
     texts = {"inverse": EXPLAINED, "self_explain": ASKED}
     for explanation in study.explanations().select_related("explainer"):
         explanation.text = texts[explanation.explainer.method]

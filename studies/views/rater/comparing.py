@@ -67,7 +67,7 @@ def comparison_page(
     """
     sheet = sheet_of(current, study)
     context = (
-        places(study, rater, current)
+        places(study, rater, current, revising=bool(action))
         | answer_context(study, sheet, current, form)
         | {"action": action or reverse("studies:judge", args=[study.token, current.public_id]), "revising": action}
     )
@@ -75,7 +75,7 @@ def comparison_page(
     return render(request, "rater/compare.html", context, status=400 if refused else 200)
 
 
-def places(study: Study, rater: Rater, current: Assignment | CheckAnswer) -> dict[str, Any]:
+def places(study: Study, rater: Rater, current: Assignment | CheckAnswer, revising: bool) -> dict[str, Any]:
     """Where the rater is."""
     where = progress.for_rater(rater)
     number = min(where.done + 1, where.limit)
@@ -87,7 +87,7 @@ def places(study: Study, rater: Rater, current: Assignment | CheckAnswer) -> dic
         "progress": where,
         "number": number,
         "practice": practice,
-        "place": _("Practice") if practice else place,
+        "place": _("Practice") if practice else _("Your earlier answer") if revising else place,
     }
 
 
