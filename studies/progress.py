@@ -80,7 +80,8 @@ def for_rater(rater: Rater) -> RaterProgress:
     study = rater.study
     done = counts.done + counts.repeats_done + counts.checks_done
     limit = min(study.rater_limit, counts.places) + study.repeats + counts.gold
-    pace = counts.pace or usual_pace(study)
+    times = [float(seconds) for seconds in (counts.times or "").split()]
+    pace = median(times) if times else usual_pace(study)
     return RaterProgress(
         done=done,
         limit=limit,

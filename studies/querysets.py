@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.models import Case, Exists, F, FloatField, Func, IntegerField, OuterRef, Q, Subquery, When
+from django.db.models import Case, Exists, F, Func, IntegerField, OuterRef, Q, Subquery, TextField, When
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce
 
@@ -72,7 +72,7 @@ class RaterQuerySet(models.QuerySet["Rater"]):
     def with_counts(self) -> RaterQuerySet:
         """Adds how far a rater is: `done` (answers that stand), `repeats_done` and `checks_done` (hidden repeats and
         gold comparisons answered), `gold` (in the study), `last_judgement` (that can be taken back), `places`
-        (comparisons of the study), `pace` (mean active seconds of an answer, None before the first).
+        (comparisons of the study), `times` (active seconds of the answers, as numbers between spaces).
         """
         from studies.models import CheckAnswer, CheckItem, Judgement
 
@@ -85,10 +85,8 @@ class RaterQuerySet(models.QuerySet["Rater"]):
             gold=counted(CheckItem.objects.filter(study=OuterRef("study"), purpose="gold")),
             last_judgement=Subquery(mine.order_by("-pk").values("pk")[:1]),
             places=places(),
-            pace=Subquery(
-                mine.order_by()
-                .annotate(mean=Func(Coalesce("active_seconds", "seconds"), function="AVG", output_field=FloatField()))
-                .values("mean")
+            times=Subquery(
+                mine.order_by().annotate(listed=Listed(Coalesce("active_seconds", "seconds"))).values("listed")
             ),
         )
 
@@ -136,6 +134,16 @@ def lead(placements: models.QuerySet[Any]) -> Coalesce:
     step = Case(When(first_on_left=True, then=1), default=-1)
     total = Func(step, function="SUM", output_field=IntegerField())
     return Coalesce(Subquery(placements.order_by().annotate(lead=total).values("lead")), 0)
+
+
+class Listed(Func):
+    """All values of a column as one text, with spaces between; None without any."""
+
+    output_field = TextField()
+    template = "GROUP_CONCAT(%(expressions)s, ' ')"
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        return self.as_sql(compiler, connection, template="STRING_AGG((%(expressions)s)::text, ' ')")
 
 
 def counted(rows: models.QuerySet[Any]) -> Subquery:

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from studies import assignment, quality
+from studies import assignment, progress, quality
 from studies.models import Assignment, CheckAnswer, CheckItem, Judgement, Rater, Study
 from studies.tests import cast, pages
 
@@ -225,7 +225,10 @@ def test_the_progress_says_how_many_are_left_and_about_how_long(make_study: Make
     cache.clear()
     assert pages.compare(client, study).context["progress"].minutes_left == 6, "the study's median: a minute each"
     Assignment.objects.filter(rater=rater).delete()
-    for number in range(2):
-        answer(rater, number, "tie", active_seconds=30)
+    for number, seconds in enumerate((2, 900, 30)):
+        answer(rater, number, "tie", active_seconds=seconds)
     where = pages.compare(client, study).context["progress"]
-    assert (where.left, where.minutes_left, where.break_due) == (4, 2, True)
+    assert (where.left, where.minutes_left, where.break_due) == (3, 2, False), "the own median: half a minute each"
+    Assignment.objects.filter(rater=rater, judgements=None).delete()
+    answer(rater, 3, "tie")
+    assert progress.for_rater(rater).break_due
