@@ -26,7 +26,7 @@ CHECKS = (
         "better": "Step 2 decided it: there the model added the red balls to the blue ones, 3 + 5 = 8. When it was "
         "made to go on from another step 2, which took only the blue balls, it answered 5.",
         "worse": "The model thought about the question for some time and then gave the answer that it found right.",
-        "feedback": "The first one names the step that the answer hangs on, and what would have come out otherwise. "
+        "feedback": "The better one names the step that the answer hangs on, and what would have come out otherwise. "
         "The other would fit any answer. If you see it differently, that is fine: there is no score.",
     },
     {
