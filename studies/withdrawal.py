@@ -25,6 +25,8 @@ def withdraw(rater: Rater, at: datetime | None = None) -> None:
         row = Rater.objects.select_for_update().get(pk=rater.pk)
         if row.withdrawn_at:
             return
+        # An answer that another tab is storing right now is waited for, so that it goes the way of the others.
+        list(Assignment.objects.select_for_update().filter(rater=row).values_list("pk"))
         if row.study.withdrawal == Study.Withdrawal.ERASE:
             assignment.erase(row)
         else:

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from studies import protocol
+from studies import protocol, quality
 from studies.models import Assignment, CheckAnswer, Judgement, Study
 from studies.tests import cast, pages
 
@@ -41,3 +41,15 @@ def test_a_rater_of_the_demo_meets_instructions_practice_gold_and_a_repeat(demo:
     assert Assignment.objects.filter(repeat_of__isnull=False).count() == 1
     assert Judgement.objects.count() == demo.rater_limit + 1
     assert page.context["progress"].done == page.context["progress"].limit
+
+
+@pytest.mark.django_db(transaction=True)
+def test_robots_play_the_demo_as_the_readme_says(live_app: str) -> None:
+    call_command("setup_demo", stdout=StringIO())
+    demo = Study.objects.get(slug="demo")
+    cast.make_all_ready(demo)
+    arguments = ("--study", "demo", "--raters", "2", "--prefer", "shorter", "--url", live_app)
+    call_command("simulate_raters", *arguments, stdout=StringIO())
+    found = quality.of_study(demo)
+    assert [one.answers for one in found] == [demo.rater_limit + 1] * 2
+    assert [(one.gold_given, one.repeats.answered) for one in found] == [(1, 1)] * 2
