@@ -14,6 +14,7 @@ from uuid import UUID
 
 import mechanicalsoup
 from bs4 import Tag
+from django.db import close_old_connections
 
 from studies.models import Study
 from studies.tastes import Habits, Shown
@@ -106,6 +107,7 @@ class Robot:
         shown = self.read(page)
         started = time.monotonic()
         side = self.habits.side(shown, self.random)
+        close_old_connections()  # fifty robots in threads must not hold more connections than there are
         fields = self.details(page, side or "tie", shown)
         seconds = f"{time.monotonic() - started:.3f}"
         fields |= {"seconds": seconds, "active_seconds": seconds, "first_seconds": "0", "viewport": "1280x800@1"}
