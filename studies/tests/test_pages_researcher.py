@@ -64,6 +64,20 @@ def test_results_before_the_first_answer(study: Study, staff_client: Client) -> 
     assert f"http://testserver{reverse('studies:consent', args=[study.token])}" in html
 
 
+def test_the_link_for_a_panel_has_what_the_panel_fills_in(make_study: MakeStudy, staff_client: Client) -> None:
+    html = results(staff_client, make_study(panel="prolific", code_complete="C1"))
+    assert "/?PROLIFIC_PID={{%PROLIFIC_PID%}}&amp;STUDY_ID={{%STUDY_ID%}}&amp;SESSION_ID={{%SESSION_ID%}}" in html
+
+
+def test_a_study_by_invitation_offers_its_personal_links(make_study: MakeStudy, staff_client: Client) -> None:
+    study = make_study(invited_only=True)
+    assert reverse("studies:invites_csv", args=[study.slug]) not in results(staff_client, study)
+    Invite.objects.create(study=study)
+    html = results(staff_client, study)
+    assert "This link lets nobody in" in html
+    assert "Download 1 personal link (CSV)" in html
+
+
 def test_results_show_scores_with_interval_chart_and_agreement(make_study: MakeStudy, staff_client: Client) -> None:
     study = make_study(problems=5, wanted=5)
     play(study, choices="abtax", raters=5)
