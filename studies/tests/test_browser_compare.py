@@ -274,3 +274,17 @@ def test_german_words_fit_their_buttons(live_app: str, page: Page, make_study: M
     check(page, study.question)
     for button in page.locator(".deck button").all():
         assert button.evaluate("button => button.scrollWidth <= button.clientWidth + 1"), button.inner_text()
+
+
+@pytest.mark.parametrize("pasted", [True, False])
+def test_a_pasted_reason_is_noted(live_app: str, page: Page, make_study: MakeStudy, pasted: bool) -> None:
+    open_page(page, live_app, rich(make_study, criteria=[], pastes_noted=True))
+    page.locator(".why summary").click()
+    page.get_by_label("In your own words").fill("a reason")
+    if pasted:
+        page.keyboard.press("ControlOrMeta+a")
+        page.keyboard.press("ControlOrMeta+c")
+        page.keyboard.press("ControlOrMeta+v")
+    page.get_by_role("button", name="equally good").click()
+    number(page, "2 of 2")
+    assert Judgement.objects.get().pasted is pasted

@@ -60,13 +60,13 @@ def judge(request: HttpRequest, study: Study, rater: Rater, public_id: UUID) -> 
         with transaction.atomic():
             current = judging.locked(rater, public_id)
             if current is None:
-                return refused(request, study, NOT_THERE)
+                return refused(request, study, rater, NOT_THERE)
             form = form_for(study, current, request)
             if not form.is_valid():
                 return not_valid(request, study, rater, current, form)
             store(study, current, form)
     except tuple(REFUSALS) as refusal:
-        return refused(request, study, REFUSALS[type(refusal)])
+        return refused(request, study, rater, REFUSALS[type(refusal)])
     return saved(request, study, current)
 
 
@@ -139,16 +139,15 @@ def undo(request: HttpRequest, study: Study, rater: Rater) -> HttpResponse:
     try:
         judging.undo(rater, form.cleaned_data["judgement"] if form.is_valid() else 0)
     except judging.AlreadyJudged:
-        return refused(request, study, NOT_THE_LAST)
+        return refused(request, study, rater, NOT_THE_LAST)
     except judging.TooLate:
-        return refused(request, study, REFUSALS[judging.TooLate])
+        return refused(request, study, rater, REFUSALS[judging.TooLate])
     return redirect("studies:compare", study.token)
 
 
-def refused(request: HttpRequest, study: Study, why: Why) -> HttpResponse:
+def refused(request: HttpRequest, study: Study, rater: Rater, why: Why) -> HttpResponse:
     heading, explanation, status = why
     if door.wants_json(request):
         return JsonResponse({"saved": False, "errors": {"__all__": [f"{heading}. {explanation}"]}}, status=status)
-    return render(
-        request, "rater/refused.html", {"study": study, "heading": heading, "explanation": explanation}, status=status
-    )
+    context = {"study": study, "rater": rater, "heading": heading, "explanation": explanation}
+    return render(request, "rater/refused.html", context, status=status)

@@ -27,7 +27,7 @@ def predict(request: HttpRequest, study: Study, rater: Rater, public_id: UUID) -
         current = judging.locked(rater, public_id)
         question = simulation.asked(study, current) if isinstance(current, Assignment) else None
         if not isinstance(current, Assignment) or question is None:
-            return refused(request, study, NOT_THERE)
+            return refused(request, study, rater, NOT_THERE)
         form = PredictionForm(request.POST, options=len(question.options))
         if not form.is_valid():
             return prediction_page(request, study, rater, current, question, form)

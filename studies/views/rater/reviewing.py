@@ -49,9 +49,9 @@ def revise(request: HttpRequest, study: Study, rater: Rater, public_id: UUID) ->
     """An earlier answer on its page again, to be changed until the study's deadline. The old one is kept."""
     stands = standing(rater).filter(assignment__public_id=public_id).select_related("assignment").first()
     if stands is None:
-        return refused(request, study, NOT_THERE)
+        return refused(request, study, rater, NOT_THERE)
     if not judging.reviewable(study):
-        return refused(request, study, REFUSALS[judging.TooLate])
+        return refused(request, study, rater, REFUSALS[judging.TooLate])
     try:
         with transaction.atomic():
             current = judging.locked(rater, public_id)
@@ -63,7 +63,7 @@ def revise(request: HttpRequest, study: Study, rater: Rater, public_id: UUID) ->
                 return not_valid(request, study, rater, current, form)
             store(study, current, form, changing=True)
     except (judging.AlreadyJudged, judging.PlaceGone) as refusal:
-        return refused(request, study, REFUSALS[type(refusal)])
+        return refused(request, study, rater, REFUSALS[type(refusal)])
     return redirect("studies:review", study.token)
 
 
