@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import cache
 from random import Random
 from typing import Any
 
@@ -15,8 +14,10 @@ from django.utils import timezone
 
 from studies import order
 from studies.models import Assignment, CheckAnswer, CheckItem, Comparison, Rater, Study
-from studies.querysets import AssignmentQuerySet, ComparisonQuerySet, RaterQuerySet
+from studies.prepared import Prepared
+from studies.querysets import AssignmentQuerySet, ComparisonQuerySet
 
+HANDS = Prepared(Rater.objects.with_hand)
 BATCH = 32  # positions of a rater's order that are looked at in one query
 
 
@@ -52,17 +53,11 @@ def next_for(rater: Rater, at: datetime | None = None) -> Assignment | CheckAnsw
 
 def handed(rater: Rater, at: datetime) -> Assignment | CheckAnswer | None:
     with transaction.atomic():
-        where = hands().get(pk=rater.pk)
+        where = HANDS.get(rater.pk)
         held = in_hand(rater, where)
-        if held or where.closed_at:  # type: ignore[attr-defined]
+        if held or where.closed_at:
             return held
         return check_due(rater, where, at) or repeat_due(rater, where, at) or comparison_due(rater, where, at)
-
-
-@cache
-def hands() -> RaterQuerySet:
-    """Built once: putting the query together takes longer than answering it."""
-    return Rater.objects.with_hand()
 
 
 def in_hand(rater: Rater, where: Any) -> Assignment | CheckAnswer | None:
@@ -78,10 +73,10 @@ def in_hand(rater: Rater, where: Any) -> Assignment | CheckAnswer | None:
 
 def something_for(rater: Rater) -> bool:
     """Whether `next_for` would give something now. Takes nothing."""
-    where = hands().get(pk=rater.pk)
-    if where.held or where.check_held or where.closed_at:  # type: ignore[attr-defined]
-        return bool(where.held or where.check_held)  # type: ignore[attr-defined]
-    return limit(rater, where) > where.given and next_open(rater, where) is not None  # type: ignore[attr-defined]
+    where = HANDS.get(rater.pk)
+    if where.held or where.check_held or where.closed_at:
+        return bool(where.held or where.check_held)
+    return limit(rater, where) > where.given and next_open(rater, where) is not None
 
 
 def limit(rater: Rater, where: Any) -> int:

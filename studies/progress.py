@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from dataclasses import dataclass
 from math import ceil
 from statistics import median
-from typing import Any
 
 from django.core.cache import cache
 from django.db.models import Sum
@@ -15,8 +13,9 @@ from django.db.models.functions import Coalesce
 
 from inference.models import Trace
 from studies.models import Comparison, Judgement, Rater, Study
-from studies.querysets import RaterQuerySet
+from studies.prepared import Prepared
 
+COUNTS = Prepared(Rater.objects.with_counts)
 ENOUGH = 5  # answers below which a share or a median says too little
 LATEST = 200  # answers that the usual pace is taken from
 
@@ -76,7 +75,7 @@ class StudyProgress:
 
 
 def for_rater(rater: Rater) -> RaterProgress:
-    counts: Any = counted().get(pk=rater.pk)
+    counts = COUNTS.get(rater.pk)
     study = rater.study
     done = counts.done + counts.repeats_done + counts.checks_done
     limit = min(study.rater_limit, counts.places) + study.repeats + counts.gold
@@ -89,12 +88,6 @@ def for_rater(rater: Rater) -> RaterProgress:
         break_due=bool(study.break_after and done and done % study.break_after == 0 and done < limit),
         last_judgement=counts.last_judgement,
     )
-
-
-@functools.cache
-def counted() -> RaterQuerySet:
-    """Built once: putting the query together takes longer than answering it."""
-    return Rater.objects.with_counts()
 
 
 def usual_pace(study: Study) -> float | None:
