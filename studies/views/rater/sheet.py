@@ -219,8 +219,14 @@ def difference(left: str, right: str) -> tuple[list[Run], list[Run]]:
     mine: list[Run] = []
     theirs: list[Run] = []
     for kind, start, end, other_start, other_end in matcher.get_opcodes():
-        if end > start:
-            mine.append(Run("".join(words[start:end]), kind != "equal"))
-        if other_end > other_start:
-            theirs.append(Run("".join(others[other_start:other_end]), kind != "equal"))
+        mine += runs("".join(words[start:end]), kind != "equal")
+        theirs += runs("".join(others[other_start:other_end]), kind != "equal")
     return mine, theirs
+
+
+def runs(text: str, only: bool) -> list[Run]:
+    """The words as one run, and the space around them, which belongs to neither text alone."""
+    bare = text.strip()
+    before, after = text[: text.find(bare)], text[text.find(bare) + len(bare) :]
+    parts = (Run(before, False), Run(bare, only), Run(after, False)) if bare else (Run(text, False),)
+    return [run for run in parts if run.text]
