@@ -10,7 +10,7 @@ APPS := sage_web inference training studies
 NEEDED_GB := 4
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev run worker test test-embedded test-real test-model test-model-real test-browser check bench
+.PHONY: help install dev run worker test test-embedded test-real test-model test-model-real test-browser pictures messages check bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,12 @@ test-model-real: dev ## A real worker process with the real model on PostgreSQL 
 
 test-browser: dev ## In a real Chromium
 	DJANGO_ALLOW_ASYNC_UNSAFE=1 $(PYTEST) -m browser
+
+pictures: dev ## Renew the pictures of the rater's pages in docs/images
+	SAGE_PICTURES=docs/images DJANGO_ALLOW_ASYNC_UNSAFE=1 $(PYTEST) -m browser studies/tests/test_browser_pages.py
+
+messages: dev ## Bring the translations in locale/ up to date with the pages, then translate what is empty
+	DJANGO_SETTINGS_MODULE=sage_web.settings $(BIN)/python -m sage_web.testing.catalogue
 
 check: dev ## Format, lint, types, templates, layers, migrations, deployment settings
 	$(BIN)/ruff format --check .

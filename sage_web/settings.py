@@ -156,11 +156,16 @@ SAGE_DEVICE: str = env.str("SAGE_DEVICE", "cpu")
 SAGE_DTYPE: str = env.str("SAGE_DTYPE", "float32")
 SAGE_THREADS: int = env.int("SAGE_THREADS", 0)  # 0: all cores but one in `serve`, all cores in a worker
 
+# -- Rating -------------------------------------------------------------------------------------------------------
+
+RESERVATION_SECONDS: int = env.int("RESERVATION_SECONDS", 1800)  # then an unanswered comparison goes to others
+
 # -- Web ----------------------------------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = True
+LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_TZ = True
 
 STATIC_URL = "static/"
@@ -201,7 +206,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes; a reason that is far too long still comes back with its page
 
 LOGGING = {
     "version": 1,

@@ -10,11 +10,12 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
+from django.core.signing import BadSignature, Signer
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls.converters import StringConverter
 
-from studies.models import Assignment, Rater, Study
+from studies.models import Assignment, Invite, Rater, Study
 
 COOKIE_AGE = 60 * 60 * 24 * 90  # seconds
 
@@ -52,6 +53,32 @@ def remember(response: HttpResponse, rater: Rater) -> None:
         samesite="Lax",
         secure=settings.SESSION_COOKIE_SECURE,
     )
+
+
+def forget(response: HttpResponse, study: Study) -> None:
+    response.delete_cookie(cookie_name(study.token), samesite="Lax")
+
+
+def signed_for(study: Study, owner: Invite | Rater) -> str:
+    """What makes a link to the study personal: signed for this study alone, so that it cannot be made up."""
+    name = f"i{owner.pk}" if isinstance(owner, Invite) else f"r{owner.public_id.hex}"
+    return personal(study.token).sign(name)
+
+
+def personal(token: str) -> Signer:
+    return Signer(salt=f"personal link of {token}", sep=".")
+
+
+def invited(study: Study, signed: str) -> tuple[Invite | None, Rater | None]:
+    """Whom a personal link was made for: an invitation, a rater, or both. Raises Http404 for forged links."""
+    try:
+        name = personal(study.token).unsign(signed)
+    except BadSignature as error:
+        raise Http404("This personal link was not made for this study.") from error
+    if name.startswith("r"):
+        return None, get_object_or_404(Rater, study=study, public_id=name[1:])
+    invite = get_object_or_404(Invite, study=study, pk=name[1:])
+    return invite, Rater.objects.filter(invite=invite).first()
 
 
 def assignment_for(rater: Rater, public_id: UUID) -> Assignment:

@@ -1,101 +1,216 @@
-"""Hands comparisons to raters. The only writer of raters, assignments and `Comparison.taken`."""
+"""Hands comparisons and check items to raters. The only writer of raters, assignments and `Comparison.taken`."""
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 
-from django.db import transaction
-from django.db.models import Count, F, Q
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Case, CharField, F, Q, Subquery, Value, When
+from django.db.models.functions import Cast, Concat, StrIndex
 from django.utils import timezone
 
-from studies.models import Assignment, Comparison, Rater, Study
-from studies.querysets import AssignmentQuerySet
+from studies import order
+from studies.models import Assignment, CheckAnswer, CheckItem, Comparison, Rater, Study
+from studies.prepared import Prepared
+from studies.querysets import AssignmentQuerySet, ComparisonQuerySet
 
-RESERVED = timedelta(minutes=30)  # how long a comparison waits for the rater who holds it
-
-
-def enrol(study: Study, at: datetime | None = None) -> Rater:
-    """A new rater, who begins at a place of the study's order that their id and the study's seed decide."""
-    public_id = uuid.uuid4()
-    places = study.comparisons.count()
-    start = Random(f"{study.seed}/{public_id}").randrange(max(places, 1))
-    return Rater.objects.create(study=study, public_id=public_id, start=start, consented_at=at or timezone.now())
+HANDS = Prepared(Rater.objects.with_hand)
+BATCH = 32  # positions of a rater's order that are looked at in one query
 
 
-def next_for(rater: Rater, at: datetime | None = None) -> Assignment | None:
-    """The comparison that the rater is on, or a new one, or None when there is none to give now.
+def reserved() -> timedelta:
+    """How long a comparison waits for the rater who holds it."""
+    return timedelta(seconds=settings.RESERVATION_SECONDS)
 
-    Atomic: two tabs get the same comparison, two raters never take the same last place.
+
+def enrol(study: Study, at: datetime | None = None, **fields: Any) -> Rater:
+    """A new rater, who agreed to the study's consent text as it is now. `fields` go to the row as they are."""
+    return Rater.objects.create(
+        study=study, consented_at=at or timezone.now(), consent_sha256=study.consent_sha256, **fields
+    )
+
+
+# -- What comes next -------------------------------------------------------------------------------------------------
+
+
+def next_for(rater: Rater, at: datetime | None = None) -> Assignment | CheckAnswer | None:
+    """What the rater is on, or the next thing, or None when there is none to give now.
+
+    Practice items come first, then comparisons, with gold comparisons and hidden repeats at the places that the
+    rater's seed decides. Atomic: two tabs get the same comparison, two raters never take the same last place.
     """
     at = at or timezone.now()
+    try:
+        return handed(rater, at)
+    except IntegrityError:
+        # Another tab of this rater was quicker: the database refuses a second thing at one place of a rater's order,
+        # and nothing was kept. What that tab was given is in hand by now.
+        return handed(rater, at)
+
+
+def handed(rater: Rater, at: datetime) -> Assignment | CheckAnswer | None:
     with transaction.atomic():
-        locked = Rater.objects.select_for_update().with_counts()
-        given, closed = locked.values_list("given", "closed_at").get(pk=rater.pk)  # type: ignore[misc]
-        unanswered = in_hand(rater).with_texts().order_by("pk").first()
-        if unanswered or closed or given >= rater.study.rater_limit:
-            return unanswered
-        return claim(rater, at) or (release_expired(rater.study, at) and claim(rater, at)) or None
+        where = HANDS.get(rater.pk)
+        held = in_hand(rater, where)
+        if held or where.closed_at:
+            return held
+        return check_due(rater, where, at) or repeat_due(rater, where, at) or comparison_due(rater, where, at)
 
 
-def in_hand(rater: Rater) -> AssignmentQuerySet:
-    """What the rater holds and has not answered."""
-    return Assignment.objects.filter(rater=rater, released_at__isnull=True).unanswered()
+def in_hand(rater: Rater, where: Any) -> Assignment | CheckAnswer | None:
+    """What was handed out and is not answered yet. An answer that was taken back goes before a check item."""
+    if where.held:
+        row = Assignment.objects.with_texts().get(pk=where.held)
+        row.rater = rater
+        return row
+    if where.check_held:
+        return CheckAnswer.objects.select_related("item").get(pk=where.check_held)
+    return None
 
 
 def something_for(rater: Rater) -> bool:
     """Whether `next_for` would give something now. Takes nothing."""
-    given, closed = Rater.objects.with_counts().values_list("given", "closed_at").get(pk=rater.pk)  # type: ignore[misc]
-    if in_hand(rater).exists():
-        return True
-    return not closed and given < rater.study.rater_limit and next_open(rater) is not None
+    where = HANDS.get(rater.pk)
+    if where.held or where.check_held or where.closed_at:
+        return bool(where.held or where.check_held)
+    return limit(rater, where) > where.given and next_open(rater, where) is not None
 
 
-def claim(rater: Rater, at: datetime) -> Assignment | None:
-    while (comparison := next_open(rater)) is not None:
-        wanting = Comparison.objects.wanting().filter(pk=comparison.pk)
-        if wanting.update(taken=F("taken") + 1):
-            left = first_on_left(rater, comparison)
-            return Assignment.objects.create(comparison=comparison, rater=rater, assigned_at=at, first_on_left=left)
+def limit(rater: Rater, where: Any) -> int:
+    """How many comparisons this rater is given at most, repeats and check items not counted."""
+    return min(rater.study.rater_limit, int(where.places))
+
+
+# -- Check items and repeats -----------------------------------------------------------------------------------------
+
+
+def check_due(rater: Rater, where: Any, at: datetime) -> CheckAnswer | None:
+    """The next practice item, or a gold comparison that is due by now."""
+    if where.practice:
+        return hand_check(rater, CheckItem.objects.get(pk=where.practice), at)
+    due = order.gold_after(rater.seed, where.gold, limit(rater, where))
+    if where.gold_given >= where.gold or due[where.gold_given] > where.given:
+        return None
+    mine = CheckAnswer.objects.filter(rater=rater)
+    left = CheckItem.objects.filter(study=rater.study_id, purpose="gold").exclude(pk__in=mine.values("item"))
+    return hand_check(rater, Random(f"{rater.seed}/gold/{where.gold_given}").choice(list(left)), at)
+
+
+def hand_check(rater: Rater, item: CheckItem, at: datetime) -> CheckAnswer:
+    left = order.coin(rater.seed, f"check {item.purpose} {item.position}")
+    return CheckAnswer.objects.create(item=item, rater=rater, better_on_left=left, given_at=at)
+
+
+def repeat_due(rater: Rater, where: Any, at: datetime) -> Assignment | None:
+    """A comparison of long enough ago once more, sides swapped. It takes no place."""
+    due = order.repeats_after(rater.seed, rater.study.repeats, limit(rater, where))
+    if where.repeated >= len(due) or due[where.repeated] > where.given:
+        return None
+    earlier = repeatable(rater, where)
+    if not earlier:
+        return None
+    source = Assignment.objects.with_texts().get(
+        pk=Random(f"{rater.seed}/repeat/{where.repeated}").choice(earlier),
+    )
+    return hand_out(rater, source.comparison, where, at, left=not source.first_on_left, repeat_of=source)
+
+
+def repeatable(rater: Rater, where: Any) -> list[int]:
+    """Comparisons not repeated yet with at least order.APART others since; in a study too short for that the oldest
+    alone, if there was any other since.
+    """
+    mine = Assignment.objects.filter(rater=rater, repeat_of__isnull=True, released_at__isnull=True, repeat=None)
+    numbers = list(mine.order_by("number").values_list("pk", "number"))
+    far = [pk for pk, number in numbers if where.number - number >= order.APART]
+    last_chance = where.given >= limit(rater, where)
+    return far or [pk for pk, number in numbers[:1] if last_chance and where.number > number]
+
+
+# -- Comparisons -----------------------------------------------------------------------------------------------------
+
+
+def comparison_due(rater: Rater, where: Any, at: datetime) -> Assignment | None:
+    """The next comparison of the rater's order; None at the limit or without an open place, given back or not."""
+    if where.given >= limit(rater, where):
+        return None
+    return claim(rater, where, at) or (release_expired(rater.study, at) and claim(rater, where, at)) or None
+
+
+def claim(rater: Rater, where: Any, at: datetime) -> Assignment | None:
+    while (comparison := next_open(rater, where)) is not None:
+        if Comparison.objects.wanting().filter(pk=comparison.pk).update(taken=F("taken") + 1):
+            return hand_out(rater, comparison, where, at, first_on_left(rater, comparison))
     return None
 
 
-def next_open(rater: Rater) -> Comparison | None:
-    """The first open comparison from the rater's start on, wrapping round, that the rater has not been given."""
-    open_to_me = Comparison.objects.open().filter(study=rater.study_id).not_given_to(rater).with_texts()
-    in_order = open_to_me.order_by("position")
-    return in_order.filter(position__gte=rater.start).first() or in_order.filter(position__lt=rater.start).first()
+def next_open(rater: Rater, where: Any) -> Any:
+    """The next open comparison of the rater's own random order that the rater has not been given.
+
+    Where the next BATCH positions are all taken, as at the end of a study, the first from a random position on.
+    """
+    mine = Comparison.objects.open().filter(study=rater.study_id).not_given_to(rater)
+    batch = order.positions(rater.seed, where.places, where.given, BATCH)
+    if not batch:
+        return None
+    # The place of ",7," in ",12,7,3,": one expression, where a CASE with a WHEN for each position is slow to compile.
+    name = Concat(Value(","), Cast("position", CharField()), Value(","))
+    rank = StrIndex(Value("".join(f",{position}," for position in batch)), name)
+    shown = mine.with_texts().with_leads(rater)
+    return shown.filter(position__in=batch).order_by(rank).first() or from_anywhere(mine, shown, rater, where)
 
 
-def first_on_left(rater: Rater, comparison: Comparison) -> bool:
-    """Counterbalanced within rater and pair of arms, then within comparison, then by a coin of the study's seed."""
-    seen = Assignment.objects.filter(released_at__isnull=True, comparison__study=rater.study_id)
-    same_arms = Q(comparison__first_arm=comparison.first_arm_id, comparison__second_arm=comparison.second_arm_id)
-    counts = seen.filter(Q(rater=rater) & same_arms | Q(comparison=comparison)).aggregate(
-        mine_left=Count("pk", filter=Q(rater=rater, first_on_left=True)),
-        mine_right=Count("pk", filter=Q(rater=rater, first_on_left=False)),
-        all_left=Count("pk", filter=Q(comparison=comparison, first_on_left=True)),
-        all_right=Count("pk", filter=Q(comparison=comparison, first_on_left=False)),
+def from_anywhere(mine: ComparisonQuerySet, shown: ComparisonQuerySet, rater: Rater, where: Any) -> Any:
+    """The first of `mine` from a seeded position on, wrapping round; flat, since only wanting ones are indexed."""
+    start = Random(f"{rater.seed}/from {where.number}").randrange(where.places)
+    first = [
+        Subquery(mine.filter(part).order_by("position").values("position")[:1])
+        for part in (Q(position__gte=start), Q(position__lt=start))
+    ]
+    wrapped = Case(When(position__gte=start, then=0), default=1)
+    return shown.filter(position__in=first).order_by(wrapped).first()  # type: ignore[misc]  # subqueries are allowed
+
+
+def first_on_left(rater: Rater, comparison: Any) -> bool:
+    """Counterbalanced within rater and pair of arms, then within comparison, then by a coin of the rater's seed."""
+    lead = comparison.mine_lead or comparison.all_lead
+    return bool(lead < 0 or (lead == 0 and order.coin(rater.seed, f"side {comparison.position}")))
+
+
+def hand_out(
+    rater: Rater, comparison: Comparison, where: Any, at: datetime, left: bool, repeat_of: Assignment | None = None
+) -> Assignment:
+    return Assignment.objects.create(
+        comparison=comparison,
+        rater=rater,
+        repeat_of=repeat_of,
+        number=where.number + 1,
+        first_on_left=left,
+        assigned_at=at,
     )
-    lead = (counts["mine_left"] - counts["mine_right"]) or (counts["all_left"] - counts["all_right"])
-    coin = Random(f"{rater.study.seed}/{rater.public_id}/{comparison.pk}").random() < 0.5
-    return lead < 0 or (lead == 0 and coin)
+
+
+# -- Places given back -----------------------------------------------------------------------------------------------
 
 
 def release_expired(study: Study, at: datetime) -> int:
     """Give back the places of raters who did not answer in time; return how many."""
-    late = Assignment.objects.filter(
-        comparison__study=study, released_at__isnull=True, assigned_at__lt=at - RESERVED
-    ).unanswered()
-    return sum(release(row, at) for row in late)
+    late = Assignment.objects.filter(comparison__study=study, assigned_at__lt=at - reserved())
+    return sum(release(row, at) for row in holding(late))
+
+
+def holding(rows: AssignmentQuerySet) -> AssignmentQuerySet:
+    """Those that hold a place without an answer. A repeat never holds one."""
+    return rows.filter(released_at__isnull=True, repeat_of__isnull=True).unanswered()
 
 
 def release(assignment: Assignment, at: datetime) -> bool:
     with transaction.atomic():
         held = Assignment.objects.filter(pk=assignment.pk, released_at__isnull=True)
         # Locked first, then looked at again: an answer may have come in since it was found unanswered.
-        if not held.select_for_update().exists() or not held.unanswered().update(released_at=at):
+        if not held.select_for_update(skip_locked=True).exists() or not held.unanswered().update(released_at=at):
             return False
         Comparison.objects.filter(pk=assignment.comparison_id).update(taken=F("taken") - 1)
         return True
@@ -113,3 +228,18 @@ def take_back(assignment: Assignment) -> bool:
 def reopen(assignment: Assignment, at: datetime) -> None:
     """Start the reservation anew, for an answer that was taken back."""
     Assignment.objects.filter(pk=assignment.pk).update(assigned_at=at)
+
+
+def release_held(rater: Rater, at: datetime | None = None) -> int:
+    """Give back what the rater holds without an answer, as on withdrawal; return how many places."""
+    with transaction.atomic():
+        return sum(release(row, at or timezone.now()) for row in holding(Assignment.objects.filter(rater=rater)))
+
+
+def erase(rater: Rater) -> None:
+    """Delete everything that the rater was handed, with all answers, and give the places back to others."""
+    with transaction.atomic():
+        mine = Assignment.objects.filter(rater=rater, released_at__isnull=True, repeat_of__isnull=True)
+        Comparison.objects.filter(pk__in=mine.values("comparison")).update(taken=F("taken") - 1)
+        CheckAnswer.objects.filter(rater=rater).delete()
+        Assignment.objects.filter(rater=rater).delete()

@@ -16,9 +16,10 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.template.loader import render_to_string
+from django.utils import translation
 
 from inference.events import GROUP
-from studies import access, assignment, progress
+from studies import access, assignment, flow, progress
 from studies.models import Rater, Study
 from studies.views.researcher import live_context
 
@@ -111,8 +112,8 @@ class RaterProgressConsumer(LiveConsumer):
         request = HttpRequest()
         request.COOKIES = dict(self.scope["cookies"])
         study, rater = access.visitor(request, self.scope["url_route"]["kwargs"]["token"])
-        if rater is None:
-            raise Http404("No consent was given in this browser.")
+        if rater is None or flow.where(study, rater) != flow.Place.COMPARE:
+            raise Http404("In this browser nobody waits for a comparison.")
         self.rater = rater
         return study
 
@@ -123,5 +124,9 @@ class RaterProgressConsumer(LiveConsumer):
             "ready": ready,
             "stage": preparation.stage,
             "preparing": preparation.comparisons,
-            "html": render_to_string("partials/preparing.html", {"preparation": preparation}),
+            "html": self.words(preparation),
         }
+
+    def words(self, preparation: progress.Preparation) -> str:
+        with translation.override(self.rater.study.language):
+            return render_to_string("partials/preparing.html", {"preparation": preparation})

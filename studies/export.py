@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, Subquery
 
-from studies.models import Judgement, Study
+from studies.models import Judgement, Prediction, Study
 
 COLUMNS = (
     "judgement",
@@ -32,8 +32,20 @@ COLUMNS = (
     "preferred_arm",
     "strength",
     "criteria",
+    "tags",
+    "spans",
     "reason",
+    "number",
+    "repeat",
+    "prediction_before",
+    "prediction_after",
+    "prediction_truth",
     "seconds",
+    "active_seconds",
+    "first_seconds",
+    "pasted",
+    "viewport",
+    "page_version",
     "judged_at",
 )
 
@@ -71,7 +83,24 @@ def judgements(study: Study) -> Any:
         .defer(*LARGE)
     )
     stands = ~Exists(later) & ~Q(choice=Judgement.Choice.UNDONE)
-    return rows.annotate(is_current=ExpressionWrapper(stands, BooleanField())).order_by("pk")
+    return rows.annotate(
+        is_current=ExpressionWrapper(stands, BooleanField()),
+        predicted_before=predicted("before", "option"),
+        predicted_after=predicted("after", "option"),
+        truth=predicted("before", "truth"),
+    ).order_by("pk")
+
+
+def predicted(when: str, column: str) -> Subquery:
+    """Predictions belong to the comparison as this rater saw it: each revision shows the same."""
+    return Subquery(
+        Prediction.objects.filter(assignment=OuterRef("assignment"), when=when).values(column)[:1],
+    )
+
+
+def as_json(value: Any) -> str:
+    """Empty for nothing, so that a column that a study does not use stays empty."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False) if value else ""
 
 
 def tidy(judgement: Any) -> dict[str, Any]:
@@ -97,9 +126,21 @@ def tidy(judgement: Any) -> dict[str, Any]:
         judgement.choice,
         arms.get(judgement.choice, ""),
         judgement.strength,
-        json.dumps(judgement.criteria, sort_keys=True) if judgement.criteria else "",
+        as_json(judgement.criteria),
+        as_json(judgement.tags),
+        as_json(judgement.spans),
         judgement.reason,
+        shown.number,
+        shown.repeat_of_id is not None,
+        judgement.predicted_before,
+        judgement.predicted_after,
+        judgement.truth,
         judgement.seconds,
+        judgement.active_seconds,
+        judgement.first_seconds,
+        judgement.pasted,
+        judgement.viewport,
+        judgement.page_version,
         judgement.judged_at.isoformat(),
     )
     return dict(zip(COLUMNS, values, strict=True))

@@ -9,20 +9,13 @@ from django.utils import timezone
 
 from inference import queue
 from inference.models import Explainer, Explanation, Problem
-from studies.models import Arm, Comparison, Study
+from studies import protocol
+from studies.models import Arm, CheckItem, Comparison, Study
 from studies.pairing import balanced_order, spread_over
 
-COPIED = (
-    "title",
-    "problem_set",
-    "problem_limit",
-    "question",
-    "consent_text",
-    "chain_shown",
-    "judgements_wanted",
-    "rater_limit",
-    "seed",
-)
+OWN = {"id", "slug", "token", "created_at", "launched_at", "closed_at", "review_until"}
+COPIED = tuple(field.name for field in Study._meta.concrete_fields if field.name not in OWN)
+"""The protocol: everything but what makes a study this one, and a date that belongs to it."""
 
 
 class NotLaunchable(Exception):
@@ -64,6 +57,11 @@ def check(study: Study, arms: list[Arm], problems: list[Problem]) -> None:
         raise NotLaunchable(f"{study} has {len(arms)} arm; a comparison needs at least 2.")
     if not problems:
         raise NotLaunchable(f"The problem set {study.problem_set} is empty; import problems into it first.")
+    wrong = [*protocol.faults(study), *protocol.item_faults(study, protocol.gold_items(study))]
+    if wrong:
+        raise NotLaunchable(" ".join(f"“{name.replace('_', ' ')}”: {why}" for name, why in wrong))
+    if study.simulation != Study.Simulation.NONE and not any(p.options for p in problems):
+        raise NotLaunchable("A simulation asks which option the model chose, and no problem here has options.")
     if study.chain_shown and any(arm.explainer.method == Explainer.Method.CHAIN for arm in arms):
         raise NotLaunchable("One arm is the chain itself, and raters would recognise it: switch off “chain shown”.")
     runs = {(e.model, e.revision, e.seed, e.max_new_tokens) for e in (arm.explainer for arm in arms)}
@@ -104,8 +102,12 @@ def close(study: Study, at: datetime | None = None) -> None:
 
 
 def copy(study: Study, slug: str) -> Study:
-    """A new draft with the same protocol and arms. Its explanations will be made with the head then in use."""
+    """A new draft with the same protocol, arms and checks. Its explanations are made with the head then in use."""
     with transaction.atomic():
         draft = Study.objects.create(slug=slug, **{name: getattr(study, name) for name in COPIED})
         Arm.objects.bulk_create(Arm(study=draft, name=arm.name, explainer=arm.explainer) for arm in study.arms.all())
+        items = list(study.check_items.all())
+        for item in items:
+            item.pk, item.study = None, draft
+        CheckItem.objects.bulk_create(items)
     return draft

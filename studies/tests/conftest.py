@@ -4,10 +4,17 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.test import Client
 
 from studies.models import Study
 from studies.tests import cast
+
+
+@pytest.fixture(autouse=True)
+def nothing_cached() -> None:
+    """Rows of different tests can have the same numbers."""
+    cache.clear()
 
 
 @pytest.fixture

@@ -5,19 +5,41 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from studies.models import Study
+from studies import access
+from studies.models import Rater, Study
 
 
-def consent(study: Study) -> Client:
-    """A browser of somebody who has agreed to take part."""
+def address(study: Study, name: str, *ids: object) -> str:
+    return reverse(f"studies:{name}", args=[study.token, *ids])
+
+
+def consent(study: Study, query: str = "") -> Client:
+    """A browser of somebody who has agreed to take part, and has read the instructions where there are any."""
+    client = agree(study, query)
+    started = client.post(address(study, "instructions"))
+    assert started.status_code == 302
+    return client
+
+
+def agree(study: Study, query: str = "") -> Client:
+    """A browser of somebody who has just agreed."""
     client = Client()
-    response = client.post(reverse("studies:consent", args=[study.token]))
+    response = client.post(address(study, "consent") + query)
     assert response.status_code == 302
     return client
+
+
+def rater_of(client: Client, study: Study) -> Rater:
+    """The rater whom this browser's cookie names."""
+    request = HttpRequest()
+    request.COOKIES = {name: morsel.value for name, morsel in client.cookies.items()}
+    rater = access.visitor(request, study.token)[1]
+    assert rater, "this browser is nobody's"
+    return rater
 
 
 def compare(client: Client, study: Study) -> Any:

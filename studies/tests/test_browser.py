@@ -14,12 +14,13 @@ from django.db import connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Response, expect
 
 from inference.events import announce
 from inference.models import Trace
 from studies import assignment, judging
-from studies.models import Judgement, Study
+from studies.criteria import CRITERIA
+from studies.models import CheckItem, Judgement, Study
 from studies.tests import cast, pages
 
 pytestmark = pytest.mark.browser
@@ -36,8 +37,12 @@ def sized(request: pytest.FixtureRequest, page: Page) -> Page:
 
 
 def check(page: Page, heading: str) -> None:
-    """The page is there, has no barrier that axe knows, and does not scroll sideways."""
+    """The page is there, has no barrier that axe knows, and does not scroll sideways.
+
+    Looked at from its end: there the answer bar covers nothing, which axe would take for targets cut in half.
+    """
     expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    page.evaluate("scrollTo({ top: document.body.scrollHeight, behavior: 'instant' })")
     found = Axe().run(page, options=RULES).response["violations"]
     assert not found, [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found]
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -53,6 +58,7 @@ def sign_in(page: Page, client: Client, address: str) -> None:
 def consent(page: Page, live_app: str, study: Study) -> None:
     page.goto(f"{live_app}/r/{study.token}/")
     page.get_by_role("button", name="I agree, start").click()
+    page.get_by_role("button", name="Start").click()
 
 
 def elsewhere(work: Callable[..., Any], *given: Any) -> None:
@@ -70,35 +76,91 @@ def number(page: Page, words: str) -> None:
     expect(page.locator(".progress label")).to_have_text(words)
 
 
+def tab_to(page: Page, target: Locator, limit: int = 60) -> None:
+    """By the tabulator alone, as a keyboard has it."""
+    for _ in range(limit):
+        if target.evaluate("element => element === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{target} cannot be reached by {limit} tabs")
+
+
 def test_a_rater_by_keyboard_alone(live_app: str, sized: Page, make_study: MakeStudy) -> None:
-    study, page = make_study(problems=4), sized
+    study, page = make_study(problems=4, criteria=["clarity"], reason_tags=["shorter"]), sized
+    make_practice(study)
     page.goto(f"{live_app}/r/{study.token}/")
     check(page, "Before you start")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    page.keyboard.press("Tab")
+    tab_to(page, page.get_by_role("button", name="I agree, start"))
+    page.keyboard.press("Enter")
+    check(page, "How it works")
+    tab_to(page, page.get_by_role("button", name="Start"))
+    page.keyboard.press("Enter")
+
+    number(page, "Practice")
+    check(page, study.question)
+    tab_to(page, page.locator("[name=criterion_clarity]").first)
+    page.keyboard.press("Space")
+    page.keyboard.press("1")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("the better one")
+    tab_to(page, page.get_by_role("link", name="Go on"))
     page.keyboard.press("Enter")
 
     number(page, "1 of 4")
     check(page, study.question)
-    page.keyboard.press("a")
+    page.keyboard.press("c")  # who cannot judge owes no criterion
     number(page, "2 of 4")
-    check(page, study.question)
     page.keyboard.press("u")
     number(page, "1 of 4")
     page.keyboard.press("2")
+    expect(page.locator("[name=criterion_clarity]").first).to_be_focused()  # asked for before anything is sent
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("2")
     number(page, "2 of 4")
-    page.keyboard.press("t")
+    tab_to(page, page.locator(".why summary"))
+    page.keyboard.press("Enter")
+    tab_to(page, page.get_by_role("checkbox", name="shorter"))
+    page.keyboard.press("Space")
+    tab_to(page, page.get_by_label("In your own words"))
+    page.keyboard.type("1, 2 and x: it is clear")
+    tab_to(page, page.get_by_role("button", name="Both bad"))
+    page.keyboard.press("Shift+Tab")
+    page.locator("[name=criterion_clarity]").nth(3).focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("x")
     number(page, "3 of 4")
-    page.keyboard.press("4")
+    page.locator("[name=criterion_clarity]").nth(1).focus()
+    page.keyboard.press("Space")
+    tab_to(page, page.get_by_role("button", name="equally good"))
+    page.keyboard.press("Enter")
     number(page, "4 of 4")
-    page.keyboard.press("0")
+    page.keyboard.press("c")
     check(page, "Thank you")
 
-    rows = list(Judgement.objects.current().order_by("pk").values_list("choice", flat=True))
-    assert len(rows) == 4
-    assert rows[1:] == ["tie", "both_bad", "tie"]
-    assert all(row.seconds and row.seconds > 0 for row in Judgement.objects.current())
+    rows = Judgement.objects.current().order_by("pk")
+    assert [row.choice for row in rows][1:] == ["both_bad", "tie", "cannot_judge"]
+    assert (rows[0].strength, rows[0].criteria) == (1, {"clarity": "tie"})
+    assert (rows[1].tags, rows[1].reason) == (["shorter"], "1, 2 and x: it is clear")
+    for row in rows:
+        assert row.seconds is not None
+        assert row.active_seconds is not None
+        assert 0 < row.active_seconds <= row.seconds
+        assert row.first_seconds is not None
+        assert row.viewport == f"{page.viewport_size['width']}x740@1"
+        assert len(row.page_version) == 12
+
+
+def make_practice(study: Study) -> None:
+    CheckItem.objects.create(
+        study=study,
+        purpose=CheckItem.Purpose.PRACTICE,
+        question="What is 3 + 4?",
+        answer="7",
+        better="It counted on from 3: 4, 5, 6, 7.",
+        worse="Because it is.",
+        feedback="The first says how the answer came about.",
+    )
 
 
 def test_keys_do_nothing_while_typing_with_modifiers_or_switched_off(
@@ -107,45 +169,50 @@ def test_keys_do_nothing_while_typing_with_modifiers_or_switched_off(
     study = make_study(problems=2)
     consent(page, live_app, study)
     page.get_by_text("Say why").click()
-    page.get_by_label("Why", exact=True).press_sequentially("a bat, u see 1 to 4")
+    page.get_by_label("In your own words").press_sequentially("x bat, u see 1 to 4")
     page.locator("h1").click()
-    page.keyboard.press("Control+b")
+    page.keyboard.press("Control+c")
     page.keyboard.press("Alt+x")
-    page.get_by_label("Answer by single keys").uncheck()
+    page.get_by_role("button", name="Keys", exact=True).click()
+    page.get_by_label("Single keys answer").uncheck()
+    page.get_by_role("button", name="Done").click()
     page.locator("h1").click()
-    page.keyboard.press("a")
+    page.keyboard.press("1")
     number(page, "1 of 2")
+    assert page.locator("[aria-keyshortcuts]").count() == 0
     assert not Judgement.objects.exists()
 
     page.reload()
-    expect(page.get_by_label("Answer by single keys")).not_to_be_checked()
-    page.get_by_text("Say why").click()
-    page.get_by_label("Why", exact=True).fill("clearer")
-    page.get_by_role("button", name="A is better").click()
+    page.get_by_role("button", name="Keys", exact=True).click()
+    expect(page.get_by_label("Single keys answer")).not_to_be_checked()
+    page.keyboard.press("Escape")
+    page.get_by_label("In your own words").fill("clearer")
+    page.get_by_role("button", name="A much better").click()
     number(page, "2 of 2")
-    assert Judgement.objects.get().reason == "clearer"
+    row = Judgement.objects.get()
+    assert (row.reason, row.strength) == ("clearer", 2)
 
 
 def test_of_two_quick_keys_the_first_counts(live_app: str, page: Page, make_study: MakeStudy) -> None:
     study = make_study(problems=3)
     consent(page, live_app, study)
     number(page, "1 of 3")
-    page.evaluate("for (const key of 'ab') dispatchEvent.call(document, new KeyboardEvent('keydown', { key }))")
+    page.evaluate("for (const key of '15') dispatchEvent.call(document, new KeyboardEvent('keydown', { key }))")
     number(page, "2 of 3")
     row = Judgement.objects.select_related("assignment").get()
-    assert row.choice == ("first" if row.assignment.first_on_left else "second"), "the key was a: the left one"
+    assert row.choice == ("first" if row.assignment.first_on_left else "second"), "the key was 1: the left one"
 
 
 def test_going_back_shows_where_one_is(live_app: str, page: Page, make_study: MakeStudy) -> None:
     study = make_study(problems=3)
     consent(page, live_app, study)
     number(page, "1 of 3")
-    page.keyboard.press("a")
+    page.keyboard.press("1")
     number(page, "2 of 3")
     page.go_back()
     page.go_forward()
     number(page, "2 of 3")
-    page.keyboard.press("b")
+    page.keyboard.press("5")
     number(page, "3 of 3")
 
 
@@ -154,11 +221,13 @@ def test_without_scripts(live_app: str, browser: Browser, make_study: MakeStudy)
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     consent(page, live_app, study)
-    expect(page.get_by_label("Answer by single keys")).to_be_hidden()
-    page.get_by_role("button", name="Equally good").click()
+    expect(page.get_by_role("button", name="Keys", exact=True)).to_be_hidden()
+    page.get_by_text("Show where the words differ").click()
+    expect(page.locator(".words mark").first).to_be_visible()
+    page.get_by_role("button", name="equally good").click()
     page.get_by_role("button", name="Take back my last answer").click()
     page.get_by_role("button", name="Both bad").click()
-    page.get_by_role("button", name="B is better").click()
+    page.get_by_role("button", name="B much better").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Thank you")
     context.close()
     assert Judgement.objects.current().count() == 2
@@ -192,13 +261,13 @@ def test_a_stale_form_says_so(live_app: str, sized: Page, make_study: MakeStudy,
     other_tab = page.context.new_page()
     other_tab.goto(page.url)
     number(other_tab, "1 of 2")
-    other_tab.keyboard.press("a")
+    other_tab.keyboard.press("1")
     number(other_tab, "2 of 2")
-    page.keyboard.press("b")
+    page.keyboard.press("5")
     check(page, "This answer is already saved")
     page.get_by_role("link", name="Go on").click()
     number(page, "2 of 2")
-    assert len(console_errors) == 1, "the browser reports the status 409"
+    assert len(console_errors) == 2, "the browser reports the status 409, of the script's request and of the page"
     console_errors.clear()
 
 
@@ -258,25 +327,56 @@ def test_targets_are_large_enough_for_fingers(live_app: str, sized: Page, make_s
     study, page = make_study(problems=2), sized
     consent(page, live_app, study)
     number(page, "1 of 2")
-    page.keyboard.press("a")
+    page.keyboard.press("1")
     number(page, "2 of 2")
-    for target in page.locator("button, .answer summary, .switch").all():
+    page.get_by_text("Say why").click()
+    for target in page.locator("button:visible, summary, .radios label, .part a, .deck button").all():
         box = target.bounding_box()
         assert box, target
         assert box["height"] >= 44, (target.inner_text(), box)
 
 
-def test_the_compare_page_is_light_and_stays_at_home(live_app: str, page: Page, study: Study) -> None:
+def test_the_compare_page_is_light_and_stays_at_home(live_app: str, page: Page, make_study: MakeStudy) -> None:
+    """With everything that a study can ask, and two explanations of 2,000 characters."""
+    study = make_study(
+        problems=1,
+        arms=("inverse", "self_explain"),
+        levels=7,
+        criteria=list(CRITERIA),
+        reason_tags=["clear", "short"],
+    )
+    study.explanations().update(text="At step 2 the model could have gone on otherwise. " * 40)
     sizes: dict[str, int] = {}
-    page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
+    policies: dict[str, str] = {}
+
+    def note(answer: Response) -> None:
+        sizes[answer.url] = len(answer.body())
+        policies[answer.url] = answer.headers.get("content-security-policy", "")
+
+    page.on("response", note)
     client = pages.consent(study)
     cookies = [{"name": name, "value": morsel.value, "url": live_app} for name, morsel in client.cookies.items()]
     page.context.add_cookies(cookies)  # type: ignore[arg-type]
     page.goto(live_app + reverse("studies:compare", args=[study.token]))
     page.wait_for_load_state("networkidle")
-    assert len(sizes) >= 3, sizes
+    assert len(sizes) >= 7, sizes
     assert all(address.startswith(live_app) for address in sizes)
     assert sum(sizes.values()) <= WEIGHT_LIMIT, sizes
+    assert "default-src 'none'" in policies[page.url]
+    assert "unsafe" not in policies[page.url]
+    print(f"{sum(sizes.values())} bytes in {len(sizes)} answers")  # noqa: T201
+
+
+def test_a_waiting_page_looks_again_without_scripts(live_app: str, browser: Browser, make_study: MakeStudy) -> None:
+    study = make_study(ready=False)
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    consent(page, live_app, study)
+    assert page.locator("meta[http-equiv=refresh]").get_attribute("content") == "15"
+    cast.make_all_ready(study)
+    page.get_by_role("link", name="Look again").click()
+    number(page, "1 of 4")
+    context.close()
 
 
 def test_the_admin_works_under_the_strict_policy(

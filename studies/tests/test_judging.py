@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from uuid import uuid4
+
 import pytest
 
 from studies import assignment, judging, progress
@@ -20,7 +23,8 @@ def given(study: Study) -> assignment.Assignment:
 
 
 def test_an_answer_is_stored_with_its_reason(given: assignment.Assignment) -> None:
-    judging.record(given, "second", reason="clearer", seconds=12.5)
+    later = given.assigned_at + timedelta(minutes=1)
+    judging.record(given, "second", reason="clearer", seconds=12.5, at=later)
     stored = Judgement.objects.get()
     assert (stored.choice, stored.reason, stored.seconds, stored.revision) == ("second", "clearer", 12.5, 1)
 
@@ -69,3 +73,34 @@ def test_only_an_own_answer_can_be_taken_back(given: assignment.Assignment) -> N
     with pytest.raises(judging.AlreadyJudged):
         judging.undo(assignment.enrol(given.rater.study), last_of(given.rater))
     assert Judgement.objects.get().choice == "first"
+
+
+def test_no_time_is_longer_than_the_servers_own(given: assignment.Assignment) -> None:
+    later = given.assigned_at + timedelta(seconds=20)
+    stored = judging.record(given, "first", at=later, seconds=3600, active_seconds=1800, first_seconds=4)
+    assert (stored.seconds, stored.active_seconds, stored.first_seconds) == (20, 20, 4)
+
+
+def test_the_same_key_is_the_same_answer(given: assignment.Assignment) -> None:
+    key = uuid4()
+    first = judging.record(given, "first", client_key=key)
+    assert judging.record(given, "second", client_key=key) == first
+    with pytest.raises(judging.AlreadyJudged):
+        judging.record(given, "second", client_key=uuid4())
+    assert Judgement.objects.get().choice == "first"
+
+
+def test_a_key_sent_again_after_an_undo_brings_the_old_answer_not_back(given: assignment.Assignment) -> None:
+    key = uuid4()
+    judging.undo(given.rater, judging.record(given, "first", client_key=key).pk)
+    judging.record(given, "first", client_key=key)
+    assert not Judgement.objects.current().exists()
+
+
+def test_an_answer_is_only_changed_where_one_stands(given: assignment.Assignment) -> None:
+    with pytest.raises(judging.AlreadyJudged):
+        judging.answer(given, "first", changing=True)
+    judging.record(given, "first")
+    judging.answer(given, "second", revision=2, changing=True)
+    assert list(Judgement.objects.values_list("revision", "choice")) == [(1, "first"), (2, "second")]
+    assert Judgement.objects.current().get().choice == "second"

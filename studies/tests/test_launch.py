@@ -6,7 +6,7 @@ from django.conf import settings
 from inference import heads
 from inference.models import Explainer, Explanation, HeadVersion, Trace
 from studies import launch
-from studies.models import Arm, Study
+from studies.models import Arm, CheckItem, Study
 from studies.tests import cast
 
 
@@ -75,6 +75,50 @@ def test_a_copy_reuses_what_does_not_depend_on_the_head(draft: Study) -> None:
     assert Trace.objects.count() == 8
     assert Explanation.objects.filter(explainer__method="chain").count() == 8
     assert Explanation.objects.filter(head_version__number=1).count() == 8
+
+
+def test_a_copy_has_the_whole_protocol_and_its_checks(draft: Study) -> None:
+    """Every field of a study is either its own or changed here and found again in the copy."""
+    changed = {
+        "title": "T", "problem_limit": 2, "language": "de", "question": "Q?", "consent_text": "C",
+        "instructions": "I",
+        "levels": 7, "criteria": ["clarity"], "reason_tags": ["short"], "answer_shown": False, "chain_shown": True,
+        "simulation": "forward", "judgements_wanted": 9, "rater_limit": 8, "seed": 7, "repeats": 2, "fast_seconds": 6,
+        "reject_failed_checks": True, "pastes_noted": True, "withdrawal": "anonymise", "pay": "P", "break_after": 5,
+        "invited_only": True, "panel": "other", "return_url": "https://p.example/", "code_complete": "1",
+        "code_screened_out": "2", "code_refused": "3", "code_failed_checks": "4",
+    }  # fmt: skip
+    fields = {field.name for field in Study._meta.concrete_fields}
+    assert fields == set(changed) | launch.OWN | {"problem_set"}, "a new field belongs here or to launch.OWN"
+    Study.objects.filter(pk=draft.pk).update(**changed)
+    CheckItem.objects.create(study=draft, purpose="gold", question="?", answer="!", better="b", worse="w")
+    draft.refresh_from_db()
+    again = launch.copy(draft, "again")
+    assert {name: getattr(again, name) for name in changed} == changed
+    assert [item.better for item in again.check_items.all()] == ["b"]
+    assert draft.check_items.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"panel": "prolific"}, "code complete”: Raters are sent back"),
+        ({"reject_failed_checks": True}, "Two failed gold"),
+        ({"repeats": 12}, "choose fewer repeats"),
+    ],
+)
+def test_a_protocol_that_cannot_run_is_not_launched(draft: Study, fields: dict[str, object], reason: str) -> None:
+    Study.objects.filter(pk=draft.pk).update(**fields)
+    with pytest.raises(launch.NotLaunchable, match=reason):
+        launch.launch(draft)
+    assert not draft.comparisons.exists()
+
+
+def test_a_simulation_needs_problems_with_options(draft: Study) -> None:
+    Study.objects.filter(pk=draft.pk).update(simulation="forward")
+    draft.problem_set.problems.update(options=[], gold=None)
+    with pytest.raises(launch.NotLaunchable, match="no problem here has options"):
+        launch.launch(draft)
 
 
 def test_retry_asks_again_for_what_failed(make_study: object) -> None:

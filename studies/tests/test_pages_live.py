@@ -12,9 +12,10 @@ from channels.layers import channel_layers, get_channel_layer
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.test import Client
+from django.utils import timezone
 
-from studies import assignment, judging
-from studies.models import Study
+from studies import access, assignment, judging
+from studies.models import Assignment, Rater, Study
 from studies.routing import websocket_urlpatterns
 from studies.tests import cast, pages
 
@@ -106,3 +107,37 @@ async def test_strangers_hear_nothing(study: Study, make_study: Callable[..., St
     for path, who in refused:
         connected, _ = await socket(path, who).connect(timeout=5)
         assert not connected, path
+
+
+@pytest.mark.parametrize("state", ["withdrawn_at", "rejected_at", "not started"])
+async def test_whose_turn_it_is_not_reserves_nothing_by_a_socket(study: Study, state: str) -> None:
+    client = await in_thread(pages.agree if state == "not started" else pages.consent)(study)
+    if state != "not started":
+        await in_thread(Rater.objects.update)(**{state: timezone.now()})
+    connected, _ = await socket(f"/ws/r/{study.token}/", client).connect(timeout=5)
+    assert not connected
+    assert not await in_thread(Assignment.objects.exists)()
+
+
+async def test_a_waiting_rater_whose_socket_is_refused_gets_the_same_by_asking(
+    make_study: Callable[..., Study],
+) -> None:
+    study = await in_thread(make_study)(ready=False)
+    client, forged = await in_thread(pages.consent)(study), Client()
+    forged.cookies[access.cookie_name(study.token)] = "forged"
+    connected, _ = await socket(f"/ws/r/{study.token}/", forged).connect(timeout=5)
+    assert not connected
+    assert "preparation" in (await in_thread(pages.compare)(client, study)).context
+    await in_thread(cast.make_all_ready)(study)
+    assert "sheet" in (await in_thread(pages.compare)(client, study)).context
+
+
+async def test_the_preparing_state_is_told_in_the_studys_language(make_study: Callable[..., Study]) -> None:
+    study = await in_thread(make_study)(ready=False, language="de")
+    client = await in_thread(pages.consent)(study)
+    opened = await open_socket(f"/ws/r/{study.token}/", client)
+    told = (await message(opened))["html"]
+    page = (await in_thread(pages.compare)(client, study)).content.decode()
+    assert " ".join(told.split()) in " ".join(page.split()), "the same words as on the page itself"
+    assert "Vergleich" in told
+    await opened.disconnect()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from studies import access, assignment, launch
-from studies.models import Assignment, Judgement, Rater, Study
+from studies import access, launch
+from studies.models import Rater, Study
 from studies.tests import cast, pages
 
 MakeStudy = Callable[..., Study]
@@ -22,39 +21,9 @@ def test_opening_the_link_makes_nothing_and_consenting_makes_a_rater(study: Stud
     page = client.get(address)
     assert "I agree, start" in page.content.decode()
     assert not Rater.objects.exists()
-    assert client.post(address).headers["Location"] == reverse("studies:compare", args=[study.token])
+    assert client.post(address).headers["Location"] == reverse("studies:instructions", args=[study.token])
     client.post(address)
     assert Rater.objects.count() == 1, "agreeing again is no second rater"
-
-
-def test_a_study_played_to_its_end(study: Study) -> None:
-    client = pages.consent(study)
-    page = pages.compare(client, study)
-    for number, choice in enumerate(("a", "b", "tie", "both_bad"), start=1):
-        assert f"{number} of 4" in page.content.decode()
-        page = pages.answer(client, page, choice, reason=f"because of {number}", seconds="12.5")
-    assert "Thank you" in page.content.decode()
-    rows = Judgement.objects.order_by("pk")
-    assert [row.reason for row in rows] == ["because of 1", "because of 2", "because of 3", "because of 4"]
-    assert [row.choice for row in rows][2:] == ["tie", "both_bad"]
-    assert {row.seconds for row in rows} == {12.5}
-
-
-@pytest.mark.parametrize(("side", "choices"), [("a", ("first", "second")), ("b", ("second", "first"))])
-def test_a_side_becomes_the_arm_that_stood_there(study: Study, side: str, choices: tuple[str, str]) -> None:
-    client = pages.consent(study)
-    page = pages.compare(client, study)
-    for _ in range(4):
-        page = pages.answer(client, page, side)
-    seen = {(row.assignment.first_on_left, row.choice) for row in Judgement.objects.select_related("assignment")}
-    assert seen == {(True, choices[0]), (False, choices[1])}
-
-
-def test_the_sides_stay_when_the_page_is_opened_again(study: Study) -> None:
-    client = pages.consent(study)
-    first, again = (pages.compare(client, study).context for _ in range(2))
-    assert (first["assignment"], first["left"]) == (again["assignment"], again["left"])
-    assert Assignment.objects.count() == 1
 
 
 @pytest.mark.parametrize("shown", [True, False])
@@ -79,7 +48,9 @@ def test_both_sides_are_marked_up_the_same(make_study: MakeStudy) -> None:
     html = pages.compare(pages.consent(study), study).content.decode()
     cards = html.split('<article class="card" ')[1:]
     left, right = (card.split("</article>")[0] for card in cards)
-    assert left.replace("title-a", "title-b").replace(">A<", ">B<") == right
+    for here, there in (("title-A", "title-B"), (">A<", ">B<"), ("selected in A", "selected in B"), ('="a"', '="b"')):
+        left = left.replace(here, there)
+    assert left == right
 
 
 def test_texts_are_shown_as_text(make_study: MakeStudy) -> None:
@@ -91,106 +62,8 @@ def test_texts_are_shown_as_text(make_study: MakeStudy) -> None:
     comparison.problem.save()
     html = pages.compare(pages.consent(study), study).content.decode()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;</p>" in html
-    assert "<p>Second paragraph.</p>" in html
+    assert ">Second paragraph.</p>" in html
     assert "<b>1" not in html
-
-
-def test_taking_back_brings_the_same_comparison_and_counts_once(study: Study) -> None:
-    client = pages.consent(study)
-    first = pages.compare(client, study)
-    pages.answer(client, first, "a")
-    again = pages.undo(client, study)
-    assert again.context["assignment"] == first.context["assignment"]
-    assert "1 of 4" in again.content.decode()
-    pages.answer(client, again, "b")
-    assert Judgement.objects.current().count() == 1
-
-
-@pytest.mark.parametrize("named", [{}, {"judgement": "1"}, {"judgement": "x"}])
-def test_taking_back_what_is_not_the_last_answer_is_refused(study: Study, named: dict[str, str]) -> None:
-    client = pages.consent(study)
-    refused = client.post(reverse("studies:undo", args=[study.token]), named)
-    assert refused.status_code == 409
-    assert "no longer your last one" in refused.content.decode()
-    assert not Judgement.objects.exists()
-
-
-def test_a_form_sent_twice_counts_once_and_says_so(study: Study) -> None:
-    client = pages.consent(study)
-    page = pages.compare(client, study)
-    pages.answer(client, page, "a")
-    doubled = pages.answer(client, page, "b")
-    assert doubled.status_code == 409
-    assert "already saved" in doubled.content.decode()
-    assert reverse("studies:compare", args=[study.token]) in doubled.content.decode()
-    assert Judgement.objects.count() == 1
-
-
-def test_a_form_from_before_it_was_taken_back_is_stale(study: Study) -> None:
-    client = pages.consent(study)
-    old = pages.compare(client, study)
-    pages.answer(client, old, "a")
-    pages.undo(client, study)
-    assert pages.answer(client, old, "b").status_code == 409
-    assert not Judgement.objects.current().exists()
-
-
-def test_a_place_that_went_to_somebody_else_is_refused(make_study: MakeStudy) -> None:
-    study = make_study(problems=1, wanted=1)
-    slow = pages.consent(study)
-    page = pages.compare(slow, study)
-    Assignment.objects.update(assigned_at=timezone.now() - assignment.RESERVED - timedelta(minutes=1))
-    quick = pages.consent(study)
-    pages.answer(quick, pages.compare(quick, study), "tie")
-    late = pages.answer(slow, page, "a")
-    assert late.status_code == 409
-    assert "given to someone else" in late.content.decode()
-    assert Judgement.objects.count() == 1
-
-
-def test_somebody_elses_assignment_does_not_exist(study: Study) -> None:
-    mine, other = pages.consent(study), pages.consent(study)
-    page = pages.compare(mine, study)
-    assert pages.answer(other, page, "a").status_code == 404
-    assert not Judgement.objects.exists()
-
-
-def test_an_assignment_of_another_study_does_not_exist(make_study: MakeStudy) -> None:
-    here, there = make_study(), make_study(slug="other")
-    client = pages.consent(here)
-    client.post(reverse("studies:consent", args=[there.token]))
-    row = pages.compare(client, there).context["assignment"]
-    address = reverse("studies:judge", args=[here.token, row.public_id])
-    assert client.post(address, {"choice": "a", "revision": 1}).status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"choice": "c"}, "Choose one of the four"),
-        ({"choice": ""}, "Choose one of the four"),
-        ({"reason": "x" * 2001}, "at most 2000 characters"),
-        ({"revision": ""}, "required"),
-        ({"seconds": "-1"}, "greater than or equal to 0"),
-        ({"seconds": "nan"}, "Enter a number"),
-    ],
-)
-def test_what_the_page_cannot_send_is_not_saved(study: Study, fields: dict[str, str], message: str) -> None:
-    client = pages.consent(study)
-    address, hidden = pages.form_of(pages.compare(client, study))
-    response = client.post(address, hidden | {"choice": "a", "reason": "kept"} | fields)
-    assert response.status_code == 400
-    assert message in response.content.decode()
-    assert fields.get("reason", "kept") in response.content.decode(), "what was written is still there"
-    assert not Judgement.objects.exists()
-
-
-def test_a_reason_of_a_megabyte_is_refused(study: Study) -> None:
-    client = pages.consent(study)
-    response = pages.answer(client, pages.compare(client, study), "a", reason="x" * 1_100_000)
-    assert response.status_code == 400
-    assert "could not read what was sent" in response.content.decode()
-    assert not Judgement.objects.exists()
 
 
 @pytest.mark.parametrize("page", ["consent", "compare", "end"])
@@ -267,13 +140,3 @@ def test_a_form_without_its_secret_is_refused_in_plain_words(study: Study) -> No
     response = client.post(reverse("studies:consent", args=[study.token]))
     assert response.status_code == 403
     assert "Nothing was saved" in response.content.decode()
-
-
-@pytest.mark.parametrize("name", ["judge", "undo"])
-def test_the_address_of_a_form_opened_by_hand_leads_back_and_does_nothing(study: Study, name: str) -> None:
-    client = pages.consent(study)
-    held = pages.compare(client, study).context["assignment"]
-    ids = {"judge": [study.token, held.public_id], "undo": [study.token]}
-    opened = client.get(reverse(f"studies:{name}", args=ids[name]))
-    assert opened.headers["Location"] == reverse("studies:compare", args=[study.token])
-    assert not Judgement.objects.exists()

@@ -12,14 +12,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from inference.models import Explanation, HeadVersion
-from studies.models import Arm, Judgement, Study
+from studies.models import Arm, Assignment, CheckItem, Invite, Judgement, Study
 from studies.tests import cast, pages
 
 MakeStudy = Callable[..., Study]
 
 
 def play(study: Study, choices: str = "aabt", raters: int = 2) -> None:
-    names = {"a": "a", "b": "b", "t": "tie", "x": "both_bad"}
+    names = {"a": "a1", "b": "b1", "t": "tie", "x": "both_bad"}
     for _ in range(raters):
         client = pages.consent(study)
         page = pages.compare(client, study)
@@ -64,6 +64,20 @@ def test_results_before_the_first_answer(study: Study, staff_client: Client) -> 
     assert f"http://testserver{reverse('studies:consent', args=[study.token])}" in html
 
 
+def test_the_link_for_a_panel_has_what_the_panel_fills_in(make_study: MakeStudy, staff_client: Client) -> None:
+    html = results(staff_client, make_study(panel="prolific", code_complete="C1"))
+    assert "/?PROLIFIC_PID={{%PROLIFIC_PID%}}&amp;STUDY_ID={{%STUDY_ID%}}&amp;SESSION_ID={{%SESSION_ID%}}" in html
+
+
+def test_a_study_by_invitation_offers_its_personal_links(make_study: MakeStudy, staff_client: Client) -> None:
+    study = make_study(invited_only=True)
+    assert reverse("studies:invites_csv", args=[study.slug]) not in results(staff_client, study)
+    Invite.objects.create(study=study)
+    html = results(staff_client, study)
+    assert "This link lets nobody in" in html
+    assert "Download 1 personal link (CSV)" in html
+
+
 def test_results_show_scores_with_interval_chart_and_agreement(make_study: MakeStudy, staff_client: Client) -> None:
     study = make_study(problems=5, wanted=5)
     play(study, choices="abtax", raters=5)
@@ -90,7 +104,8 @@ def test_a_clear_winner_is_named(make_study: MakeStudy, staff_client: Client) ->
         client = pages.consent(study)
         page = pages.compare(client, study)
         for _ in range(5):
-            page = pages.answer(client, page, "a" if page.context["assignment"].first_on_left else "b")
+            held = Assignment.objects.latest("pk")
+            page = pages.answer(client, page, "a2" if held.first_on_left else "b2")
     assert "Raters prefer inverse to chain" in results(staff_client, study)
 
 
@@ -158,29 +173,145 @@ def draft(make_study: MakeStudy) -> Study:
     return study
 
 
-def test_a_study_is_configured_in_the_admin(admin_client: Client, draft: Study) -> None:
+@pytest.fixture
+def filled_in(draft: Study) -> dict[str, object]:
+    """What the admin's form of a new study sends, with one gold comparison."""
     explainers = list(Arm.objects.values_list("explainer_id", flat=True))
-    data = {
+    study = {
         "title": "A new one",
         "slug": "new",
         "problem_set": draft.problem_set_id,
         "seed": 3,
+        "language": "de",
         "question": "Which is better?",
         "consent_text": "You agree.",
+        "levels": 7,
+        "criteria": '["clarity"]',
+        "reason_tags": '["shorter"]',
+        "simulation": "none",
         "rater_limit": 5,
         "judgements_wanted": 2,
-        "arms-TOTAL_FORMS": 2,
-        "arms-INITIAL_FORMS": 0,
-        "arms-MIN_NUM_FORMS": 2,
-        "arms-MAX_NUM_FORMS": 1000,
-        "arms-0-name": "one",
-        "arms-0-explainer": explainers[0],
-        "arms-1-name": "two",
-        "arms-1-explainer": explainers[1],
+        "repeats": 1,
+        "fast_seconds": 2,
+        "break_after": 0,
+        "withdrawal": "anonymise",
+        "panel": "none",
+        "answer_shown": "on",
     }
-    response = admin_client.post(reverse("admin:studies_study_add"), data)
+    arms = [
+        {"name": name, "explainer": explainer} for name, explainer in zip(("one", "two"), explainers, strict=True)
+    ]
+    gold = {"purpose": "gold", "position": 0, "question": "?", "answer": "!", "better": "b", "worse": "w"}
+    return study | inlines("arms", arms) | inlines("check_items", [gold])
+
+
+def inlines(prefix: str, rows: list[dict[str, object]]) -> dict[str, object]:
+    counts = {"TOTAL_FORMS": len(rows), "INITIAL_FORMS": 0, "MIN_NUM_FORMS": 0, "MAX_NUM_FORMS": 1000}
+    fields = {f"{prefix}-{name}": count for name, count in counts.items()}
+    return fields | {
+        f"{prefix}-{place}-{name}": value for place, row in enumerate(rows) for name, value in row.items()
+    }
+
+
+def test_a_study_is_configured_in_the_admin(admin_client: Client, filled_in: dict[str, object]) -> None:
+    response = admin_client.post(reverse("admin:studies_study_add"), filled_in)
     assert response.status_code == 302, response.context["errors"]
-    assert [arm.name for arm in Study.objects.get(slug="new").arms.all()] == ["one", "two"]
+    study = Study.objects.get(slug="new")
+    assert [arm.name for arm in study.arms.all()] == ["one", "two"]
+    assert (study.levels, study.criteria, study.reason_tags, study.withdrawal) == (
+        7,
+        ["clarity"],
+        ["shorter"],
+        "anonymise",
+    )
+    assert study.check_items.get().purpose == "gold"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"panel": "prolific"}, "sent back with this code"),
+        ({"panel": "prolific", "code_complete": "C1", "invited_only": "on"}, "Choose one of the two"),
+        (
+            {"panel": "prolific", "code_complete": "C1", "reject_failed_checks": "on"},
+            "Failed checks end a rater",
+        ),
+        ({"panel": "other"}, "where this panel"),
+        ({"code_complete": "C1"}, "choose the panel"),
+        ({"panel": "other", "return_url": "http://panel.example/"}, "begins with https://"),
+        ({"panel": "other", "return_url": "javascript:alert(1)"}, "begins with https://"),
+        ({"panel": "other", "return_url": "https://{participant}.example/"}, "begins with https://"),
+        ({"panel": "other", "return_url": "https://panel.example/?x={secret}"}, "is no blank"),
+        ({"review_until_0": "2020-01-01", "review_until_1": "00:00"}, "has passed"),
+        ({"repeats": 5}, "choose fewer repeats"),
+        ({"reason_tags": '"shorter"'}, "Give a list of words"),
+        ({"reason_tags": '["a", "a"]'}, "twice"),
+        ({"criteria": '["beauty"]'}, "no list of different criteria"),
+    ],
+)
+def test_a_protocol_that_cannot_run_is_refused_with_the_reason(
+    admin_client: Client, filled_in: dict[str, object], fields: dict[str, object], message: str
+) -> None:
+    page = admin_client.post(reverse("admin:studies_study_add"), filled_in | fields)
+    assert page.status_code == 200
+    assert message in page.content.decode()
+    assert not Study.objects.filter(slug="new").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"simulation": "forward"}, "so it is hidden"),
+        ({"reject_failed_checks": "on"}, "cannot be launched like this. Two failed gold"),
+    ],
+)
+def test_what_is_saved_but_not_as_it_looks_is_said(
+    admin_client: Client, filled_in: dict[str, object], fields: dict[str, object], message: str
+) -> None:
+    page = admin_client.post(reverse("admin:studies_study_add"), filled_in | fields, follow=True)
+    assert message in page.content.decode()
+    assert Study.objects.filter(slug="new").exists()
+
+
+def test_personal_links_are_made_in_the_admin_and_downloaded(admin_client: Client, study: Study) -> None:
+    chosen = {"action": "make_links", "_selected_action": [study.pk]}
+    address = reverse("admin:studies_study_changelist")
+    made = admin_client.post(address, chosen | {"number": 3}, follow=True).content.decode()
+    assert "3 personal links were made" in made
+    download = admin_client.get(reverse("studies:invites_csv", args=[study.slug]))
+    rows = list(csv.DictReader(b"".join(download).decode().splitlines()))
+    assert [row["label"] for row in rows] == ["person 1", "person 2", "person 3"]
+    assert Client().get(rows[1]["link"]).status_code == 200
+    assert Client().post(rows[1]["link"]).status_code == 302
+    again = admin_client.get(reverse("studies:invites_csv", args=[study.slug]))
+    assert [row["agreed"] for row in csv.DictReader(b"".join(again).decode().splitlines())] == ["", "yes", ""]
+    for number in ("", "0", "1001", "x"):
+        admin_client.post(address, chosen | {"number": number}, follow=True)
+    assert Invite.objects.count() == 3
+    listed = admin_client.get(reverse("admin:studies_invite_changelist"))
+    assert "person 2" in listed.content.decode()
+
+
+def test_a_draft_is_launched_from_its_own_page(staff_client: Client, draft: Study, researcher: User) -> None:
+    assert 'id="launch"' in results(staff_client, draft)
+    address = reverse("studies:launch", args=[draft.slug])
+    assert staff_client.get(address).status_code == 405
+    assert "is running" in staff_client.post(address, follow=True).content.decode()
+    assert draft.comparisons.count() == 4
+    assert "was launched on" in staff_client.post(address, follow=True).content.decode()
+
+
+def test_launching_takes_the_permission_to_change(staff_client: Client, draft: Study, researcher: User) -> None:
+    researcher.user_permissions.remove(*researcher.user_permissions.filter(codename="change_study"))
+    assert 'id="launch"' not in results(staff_client, draft)
+    assert staff_client.post(reverse("studies:launch", args=[draft.slug])).status_code == 403
+    assert not draft.comparisons.exists()
+
+
+def test_checks_of_a_launched_study_cannot_be_added(admin_client: Client, study: Study) -> None:
+    page = admin_client.get(reverse("admin:studies_study_change", args=[study.pk])).content.decode()
+    assert "check_items-0-better" not in page
+    assert not CheckItem.objects.exists()
 
 
 def test_launching_from_the_admin(admin: Callable[[str, Study], str], draft: Study) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from studies.rater_statistics import Consistency, Gain
 from studies.statistics import PairResult, StudyResults
 
 FEW = 20  # answers below which a count says more than a share
@@ -55,3 +56,28 @@ def of_sides(results: StudyResults) -> str:
     left = round(results.left_share * results.decided)
     share = f"{left} of {results.decided}" if results.decided < FEW else percent(results.left_share)
     return f"The explanation on the left was chosen in {share} of the answers that chose one."
+
+
+def of_consistency(found: Consistency | None) -> str:
+    if found is None:
+        return ""
+    interval = ""
+    if found.interval:
+        low, high = found.interval
+        interval = f", 95\N{NO-BREAK SPACE}% interval {percent(low)} to {percent(high)}"
+    share = f"{found.same} of {found.repeats}" if found.repeats < FEW else percent(found.share)
+    return (
+        f"Shown a comparison again with sides swapped, raters answered as before in {share} of the cases{interval}; "
+        f"by chance it would be {percent(found.chance)}."
+    )
+
+
+def of_gain(found: Gain) -> str:
+    what = f"Having read {found.first} and {found.second}, raters predicted the model"
+    points = f"{percent(found.before)} right before, {percent(found.after)} after"
+    if found.interval is None:
+        return f"{what} with {points}; too few to say more."
+    low, high = (f"{100 * end:+.0f}".replace("-", "\N{MINUS SIGN}") for end in found.interval)
+    clearly = "better" if found.interval[0] > 0 else "worse" if found.interval[1] < 0 else ""
+    words = clearly or "neither clearly better nor clearly worse"
+    return f"{what} {words} ({points}; 95\N{NO-BREAK SPACE}% interval of the gain {low} to {high} points)."

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from studies import access, launch, progress, statistics
+from studies import access, launch, panels, progress, rater_statistics, statistics
 from studies import export as exports
 from studies.models import Study
 from studies.views import charts, readings
@@ -36,8 +36,14 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 def results(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.study_for(request.user, slug)
-    rater_link = request.build_absolute_uri(reverse("studies:consent", args=[study.token]))
-    return render(request, "researcher/study.html", live_context(study, request.user) | {"rater_link": rater_link})
+    shared = {"rater_link": rater_link(request, study), "links": study.invites.count()}
+    return render(request, "researcher/study.html", live_context(study, request.user) | shared)
+
+
+def rater_link(request: HttpRequest, study: Study) -> str:
+    """The study's common link, with what the panel is to fill in."""
+    address = request.build_absolute_uri(reverse("studies:consent", args=[study.token]))
+    return address + panels.query_of(study)
 
 
 @require_safe
@@ -54,10 +60,25 @@ def export(request: HttpRequest, slug: str) -> StreamingHttpResponse:
 @login_required
 def retry(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.study_for(request.user, slug)
-    if not may_retry(request.user):
+    if not may_change(request.user):
         raise PermissionDenied("Only researchers with the permission to change studies can retry.")
     asked = launch.retry_failed(study)
     messages.success(request, f"{asked} explanation{'' if asked == 1 else 's'} will be made again.")
+    return redirect("studies:results", slug)
+
+
+@require_POST
+@login_required
+def launch_now(request: HttpRequest, slug: str) -> HttpResponse:
+    study = access.study_for(request.user, slug)
+    if not may_change(request.user):
+        raise PermissionDenied("Only researchers with the permission to change studies can launch them.")
+    try:
+        launch.launch(study)
+    except launch.NotLaunchable as reason:
+        messages.error(request, str(reason))
+    else:
+        messages.success(request, f"{study} is running; its explanations are being made.")
     return redirect("studies:results", slug)
 
 
@@ -69,7 +90,7 @@ def by_reason(failures: Iterable[progress.Failure]) -> list[dict[str, Any]]:
     return [{"problem": problem, "error": error, "arms": names} for (problem, error), names in arms.items()]
 
 
-def may_retry(user: User | AnonymousUser) -> bool:
+def may_change(user: User | AnonymousUser) -> bool:
     return user.has_perm("studies.change_study")
 
 
@@ -84,6 +105,8 @@ def live_context(study: Study, user: User | AnonymousUser) -> dict[str, Any]:
         "chart": charts.interval_chart(found.pairs),
         "pair_readings": [readings.of_pair(pair) for pair in found.pairs],
         "agreement": readings.of_agreement(found),
-        "may_retry": may_retry(user),
+        "may_change": may_change(user),
         "sides": readings.of_sides(found),
+        "consistency": readings.of_consistency(rater_statistics.consistency(study)),
+        "gain_readings": [readings.of_gain(gain) for gain in rater_statistics.gains(study)],
     }

@@ -12,11 +12,42 @@ from django.db import transaction
 from inference.models import Explainer, ProblemSet
 from inference.problem_files import STARTER, read_problems, store
 from studies.launch import launch
-from studies.models import Arm, Study
+from studies.models import Arm, CheckItem, Study
 
 METHODS = ("inverse", "self_explain", "chain")
 PROBLEMS = 12
 RESEARCHER = "researcher"
+CHECKS = (
+    {
+        "purpose": CheckItem.Purpose.PRACTICE,
+        "position": 1,
+        "question": "A box holds 3 red and 5 blue balls. How many balls are in it?",
+        "answer": "8",
+        "better": "Step 2 decided it: there the model added the red balls to the blue ones, 3 + 5 = 8. When it was "
+        "made to go on from another step 2, which took only the blue balls, it answered 5.",
+        "worse": "The model thought about the question for some time and then gave the answer that it found right.",
+        "feedback": "The better one names the step that the answer hangs on, and what would have come out otherwise. "
+        "The other would fit any answer. If you see it differently, that is fine: there is no score.",
+    },
+    {
+        "purpose": CheckItem.Purpose.PRACTICE,
+        "position": 2,
+        "question": "Mia is taller than Ben, and Ben is taller than Eva. Who is the smallest?",
+        "answer": "Eva",
+        "better": "The model put the three in a row: Mia, Ben, Eva. The last in this row is the smallest.",
+        "worse": "Mia is taller than Ben, so the answer is Mia.",
+        "feedback": "One text leads to the answer that the model gave, the other to a different one. An explanation "
+        "that does not fit the answer helps nobody.",
+    },
+    {
+        "purpose": CheckItem.Purpose.GOLD,
+        "position": 1,
+        "question": "A ticket costs 4 euros. How much do 6 tickets cost?",
+        "answer": "24 euros",
+        "better": "One ticket is 4 euros, and there are 6 of them: 6 times 4 is 24.",
+        "worse": "Tickets tickets tickets. The weather was nice on that day, so the answer is what it is.",
+    },
+)
 
 
 class Command(BaseCommand):
@@ -65,7 +96,11 @@ def demo_study() -> Study:
         problem_set=starter_set(),
         problem_limit=PROBLEMS,
         chain_shown=False,  # one arm is the chain
+        levels=Study.Levels.FIVE,
+        reason_tags=["clearer", "shorter", "says what decided it", "fits the answer"],
+        repeats=1,
     )
+    CheckItem.objects.bulk_create(CheckItem(study=study, **fields) for fields in CHECKS)
     for method in METHODS:
         explainer, _ = Explainer.objects.get_or_create(name=method.replace("_", "-"), defaults={"method": method})
         Arm.objects.create(study=study, name=explainer.name, explainer=explainer)
