@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -24,9 +24,8 @@ from training.core.formats import (
 )
 
 ASKED = {"cause": "What was the cause?", "effect": "What happened as a result?"}
-# A head should not depend on how a question is put. So the files' questions are put in several ways, one for each.
-COPA_PHRASINGS = ("{p} {asked}", "{p}", "{p} {asked}\nOptions: {a1} {a2}")
-CHOICE_PHRASINGS = ("{question}", "{question}\nOptions: {choices}")
+# A head should not depend on how a question is put. COPA's have no fixed form, so each is put in one of several.
+PHRASINGS = ("{p} {asked}", "{p}", "{p} {asked}\nOptions: {a1} {a2}")
 FEW_SHOT_EXPLANATIONS = range(1, 6)
 Row = dict[str, Any]
 
@@ -57,13 +56,13 @@ def copa_explanations(row: Row, where: str) -> list[tuple[Text, Rating]]:
         raise FormatError(f"{where}: 'human-explanations' has to be a list")
     words = {name: text_in(row, name, where) for name in ("p", "a1", "a2")}
     problem = f"copa-sse/{row.get('id')}"
-    question, answer = phrased(COPA_PHRASINGS, problem, asked=ASKED[asked], **words), words[f"a{chosen}"]
+    question, answer = phrased(problem, asked=ASKED[asked], **words), words[f"a{chosen}"]
     return [copa_explanation(given, question, answer, problem, where) for given in row["human-explanations"]]
 
 
-def phrased(phrasings: Sequence[str], problem: str, **words: str) -> str:
+def phrased(problem: str, **words: str) -> str:
     """The question in one of several ways, which its problem's name decides."""
-    return phrasings[int(digest(problem), 16) % len(phrasings)].format(**words)
+    return PHRASINGS[int(digest(problem), 16) % len(PHRASINGS)].format(**words)
 
 
 def copa_explanation(given: Row, question: str, answer: str, problem: str, where: str) -> tuple[Text, Rating]:
@@ -110,7 +109,7 @@ def few_shot_explanations(path: Path) -> PreferenceFile:
 
 def csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Rows with the columns that are read, none of them missing."""
-    names = {"Input.id", "Input.question", "Input.answer_choices", "Input.gold_label", "Answer.acceptable"}
+    names = {"Input.id", "Input.question", "Input.gold_label", "Answer.acceptable"}
     names |= {f"Input.explanation_{at}" for at in FEW_SHOT_EXPLANATIONS}
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
@@ -128,9 +127,7 @@ def few_shot_texts(row: dict[str, str], where: str) -> dict[int, Text]:
     if not row["Input.id"].strip() or not row["Input.question"].strip():
         raise FormatError(f"{where}: 'Input.id' or 'Input.question' is empty")
     written = {at: row[f"Input.explanation_{at}"].strip() for at in FEW_SHOT_EXPLANATIONS}
-    problem, choices = f"few-shot-explanations/{row['Input.id']}", row["Input.answer_choices"]
-    question = phrased(CHOICE_PHRASINGS, problem, question=row["Input.question"], choices=choices)
-    about = question, row["Input.gold_label"]
+    about = row["Input.question"], row["Input.gold_label"]
     return {
         at: Text(f"{row['Input.id']}#{at}-{digest(text)[:8]}", *about, text) for at, text in written.items() if text
     }

@@ -116,7 +116,7 @@ def test_damaged_cells_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_missing_columns_are_named(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("Input.id,Input.question\n1,2\n")
-    with pytest.raises(FormatError, match=r"line 1: the columns Answer\.acceptable, Input\.answer_choices"):
+    with pytest.raises(FormatError, match=r"line 1: the columns Answer\.acceptable, Input\.explanation_1"):
         formats.read([f"few-shot-explanations:{path}"])
     whole = few_shot(tmp_path / "g.csv", "1").read_text()
     path.write_text(whole + "q2,Where\n")
