@@ -16,7 +16,7 @@ from inference.problem_files import STARTER, read_problems, store
 from inference.tests.standin import stand_in_model
 from studies import assignment, judging, launch
 from studies.models import Arm, Comparison, Study
-from studies.robots import Shown, shorter
+from studies.tastes import Shown, shorter
 
 ROWS = (ProblemSet, Problem, Explainer, Trace, Explanation, Study, Arm, Comparison)
 
