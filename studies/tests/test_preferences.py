@@ -227,9 +227,9 @@ def test_memory_is_bounded_by_the_chunk_and_not_by_the_study(study: Study) -> No
     """6,000 judgements bring 12,000 texts of 5 kB, 60 MB; at most a few chunks of 500 judgements are held."""
     study.explanations().update(text="a" * 5000)
     comparison = study.comparisons.get(position=0)
-    raters = Rater.objects.bulk_create(Rater(study=study, start=0) for _ in range(6000))
+    raters = Rater.objects.bulk_create(Rater(study=study) for _ in range(6000))
     given = Assignment.objects.bulk_create(
-        Assignment(comparison=comparison, rater=rater, first_on_left=True) for rater in raters
+        Assignment(comparison=comparison, rater=rater, number=1, first_on_left=True) for rater in raters
     )
     Judgement.objects.bulk_create(Judgement(assignment=one, revision=1, choice="first") for one in given)
     tracemalloc.start()
