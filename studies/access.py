@@ -16,8 +16,15 @@ from django.shortcuts import get_object_or_404
 from django.urls.converters import StringConverter
 
 from studies.models import Assignment, Invite, Rater, Study
+from studies.prepared import Prepared
 
 COOKIE_AGE = 60 * 60 * 24 * 90  # seconds
+VISITORS = Prepared(
+    lambda token, public_id: Rater.objects.select_related("study").filter(
+        study__token=token, study__launched_at__isnull=False, public_id=public_id
+    ),
+    *(str, UUID),
+)
 
 
 class TokenConverter(StringConverter):
@@ -36,8 +43,7 @@ def visitor(request: HttpRequest, token: str) -> tuple[Study, Rater | None]:
     The rater is known by a signed cookie: None before consent or with a forged one. Raises Http404 for other links.
     """
     public_id = request.get_signed_cookie(cookie_name(token), default="", salt=token)
-    raters = Rater.objects.filter(study__token=token, study__launched_at__isnull=False).select_related("study")
-    rater = raters.filter(public_id=public_id).first() if public_id else None
+    rater = VISITORS.first(token, UUID(public_id)) if public_id else None
     if rater:
         return rater.study, rater
     return get_object_or_404(Study, token=token, launched_at__isnull=False), None

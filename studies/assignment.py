@@ -17,8 +17,9 @@ from studies.models import Assignment, CheckAnswer, CheckItem, Comparison, Rater
 from studies.prepared import Prepared
 from studies.querysets import AssignmentQuerySet, ComparisonQuerySet
 
-HANDS = Prepared(Rater.objects.with_hand)
 BATCH = 32  # positions of a rater's order that are looked at in one query
+HANDS = Prepared(lambda pk: Rater.objects.with_hand().filter(pk=pk), int)
+HELD = Prepared(lambda pk: Assignment.objects.with_texts().filter(pk=pk), int)
 
 
 def reserved() -> timedelta:
@@ -63,7 +64,7 @@ def handed(rater: Rater, at: datetime) -> Assignment | CheckAnswer | None:
 def in_hand(rater: Rater, where: Any) -> Assignment | CheckAnswer | None:
     """What was handed out and is not answered yet. An answer that was taken back goes before a check item."""
     if where.held:
-        row = Assignment.objects.with_texts().get(pk=where.held)
+        row: Assignment = HELD.get(where.held)
         row.rater = rater
         return row
     if where.check_held:
@@ -112,9 +113,7 @@ def repeat_due(rater: Rater, where: Any, at: datetime) -> Assignment | None:
     earlier = repeatable(rater, where)
     if not earlier:
         return None
-    source = Assignment.objects.with_texts().get(
-        pk=Random(f"{rater.seed}/repeat/{where.repeated}").choice(earlier),
-    )
+    source = HELD.get(Random(f"{rater.seed}/repeat/{where.repeated}").choice(earlier))
     return hand_out(rater, source.comparison, where, at, left=not source.first_on_left, repeat_of=source)
 
 
@@ -151,26 +150,47 @@ def next_open(rater: Rater, where: Any) -> Any:
 
     Where the next BATCH positions are all taken, as at the end of a study, the first from a random position on.
     """
-    mine = Comparison.objects.open().filter(study=rater.study_id).not_given_to(rater)
     batch = order.positions(rater.seed, where.places, where.given, BATCH)
     if not batch:
         return None
-    # The place of ",7," in ",12,7,3,": one expression, where a CASE with a WHEN for each position is slow to compile.
-    name = Concat(Value(","), Cast("position", CharField()), Value(","))
-    rank = StrIndex(Value("".join(f",{position}," for position in batch)), name)
-    shown = mine.with_texts().with_leads(rater)
-    return shown.filter(position__in=batch).order_by(rank).first() or from_anywhere(mine, shown, rater, where)
+    ranked = "".join(f",{position}," for position in batch)
+    filled = batch + batch[-1:] * (BATCH - len(batch))
+    return NEAREST.first(rater.pk, rater.study_id, ranked, *filled) or from_anywhere(rater, where)
 
 
-def from_anywhere(mine: ComparisonQuerySet, shown: ComparisonQuerySet, rater: Rater, where: Any) -> Any:
-    """The first of `mine` from a seeded position on, wrapping round; flat, since only wanting ones are indexed."""
+def nearest(rater: int, study: int, ranked: str, *batch: int) -> ComparisonQuerySet:
+    """The one whose position comes first in `ranked`: ",7," in ",12,,7,,3,", one expression where CASE takes 32."""
+    place = StrIndex(Value(ranked), Concat(Value(","), Cast("position", CharField()), Value(",")))
+    mine = open_to(rater, study).filter(position__in=batch)
+    return shown(rater).filter(pk=Subquery(mine.order_by(place).values("pk")[:1]))
+
+
+def from_anywhere(rater: Rater, where: Any) -> Any:
+    """The first from a seeded position on, wrapping round; flat, since only wanting ones are indexed."""
     start = Random(f"{rater.seed}/from {where.number}").randrange(where.places)
+    return NEXT.first(rater.pk, rater.study_id, start)
+
+
+def next_from(rater: int, study: int, start: int) -> ComparisonQuerySet:
     first = [
-        Subquery(mine.filter(part).order_by("position").values("position")[:1])
+        Subquery(open_to(rater, study).filter(part).order_by("position").values("pk")[:1])
         for part in (Q(position__gte=start), Q(position__lt=start))
     ]
     wrapped = Case(When(position__gte=start, then=0), default=1)
-    return shown.filter(position__in=first).order_by(wrapped).first()  # type: ignore[misc]  # subqueries are allowed
+    return shown(rater).filter(pk__in=first).order_by(wrapped)[:1]  # type: ignore[misc]  # subqueries are allowed
+
+
+def open_to(rater: int, study: int) -> ComparisonQuerySet:
+    return Comparison.objects.open().filter(study=study).not_given_to(rater)
+
+
+def shown(rater: int) -> ComparisonQuerySet:
+    """Looked at for the one that was found alone: texts and counts of many would be read from all over the disk."""
+    return Comparison.objects.with_texts().with_leads(rater)
+
+
+NEAREST = Prepared(nearest, int, int, str, *[int] * BATCH)
+NEXT = Prepared(next_from, int, int, int)
 
 
 def first_on_left(rater: Rater, comparison: Any) -> bool:

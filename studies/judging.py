@@ -8,18 +8,32 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Max
 from django.utils import timezone
 
 from inference.events import announce
 from studies import assignment as assignments
 from studies.models import Assignment, CheckAnswer, CheckItem, Judgement, Prediction, Rater, Study
+from studies.prepared import Prepared
 from studies.simulation import Question
 
 Choice = Judgement.Choice
 When = Prediction.When
 FAILED_TOO_OFTEN = 2  # gold comparisons, where the study ends for those who fail them
 CLOCKED = ("seconds", "active_seconds", "first_seconds")
+
+REVISIONS = Prepared(lambda pk: Judgement.objects.filter(assignment=pk).order_by("revision"), int)
+MINE = Prepared(
+    lambda rater, name: (
+        Assignment.objects.select_for_update(of=("self",)).with_texts().filter(rater=rater, public_id=name)
+    ),
+    *(int, UUID),
+)
+MY_CHECKS = Prepared(
+    lambda rater, name: (
+        CheckAnswer.objects.select_for_update(of=("self",)).select_related("item").filter(rater=rater, public_id=name)
+    ),
+    *(int, UUID),
+)
 
 
 class AlreadyJudged(Exception):
@@ -36,8 +50,7 @@ class TooLate(Exception):
 
 def next_revision(assignment: Assignment) -> int:
     """The revision that the next answer to this assignment will have; 1 for the first."""
-    last = assignment.judgements.aggregate(last=Max("revision"))["last"]
-    return (last or 0) + 1
+    return len(REVISIONS.all(assignment.pk)) + 1
 
 
 def reviewable(study: Study, at: datetime | None = None) -> bool:
@@ -78,7 +91,7 @@ def answer(
     **given: Any,
 ) -> Judgement:
     """As `record`, for a row that is locked already. With `changing` an answer must stand, and is replaced."""
-    earlier = list(row.judgements.order_by("revision"))
+    earlier: list[Judgement] = REVISIONS.all(row.pk)
     sent_before = [one for one in earlier if client_key and one.client_key == client_key]
     if sent_before:
         return sent_before[0]
@@ -105,10 +118,7 @@ def bounded(given: dict[str, Any], since: datetime, at: datetime) -> dict[str, A
 
 def locked(rater: Rater, public_id: UUID) -> Assignment | CheckAnswer | None:
     """What the rater was handed under this name, locked, with its texts; None for what is not theirs or is gone."""
-    name = {"rater": rater, "public_id": public_id}
-    mine = Assignment.objects.select_for_update(of=("self",)).with_texts().filter(**name)
-    checks = CheckAnswer.objects.select_for_update(of=("self",)).select_related("item").filter(**name)
-    row = mine.first() or checks.first()
+    row: Assignment | CheckAnswer | None = MINE.first(rater.pk, public_id) or MY_CHECKS.first(rater.pk, public_id)
     if row:
         row.rater = rater
     return row

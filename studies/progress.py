@@ -15,7 +15,7 @@ from inference.models import Trace
 from studies.models import Comparison, Judgement, Rater, Study
 from studies.prepared import Prepared
 
-COUNTS = Prepared(Rater.objects.with_counts)
+COUNTS = Prepared(lambda pk: Rater.objects.with_counts().filter(pk=pk), int)
 ENOUGH = 5  # answers below which a share or a median says too little
 LATEST = 200  # answers that the usual pace is taken from
 

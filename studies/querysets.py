@@ -34,7 +34,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         pending = Q(first__made_at__isnull=True) | Q(second__made_at__isnull=True)
         return self.filter(pending, first__failed_at__isnull=True, second__failed_at__isnull=True)
 
-    def not_given_to(self, rater: Rater) -> ComparisonQuerySet:
+    def not_given_to(self, rater: Rater | int) -> ComparisonQuerySet:
         from studies.models import Assignment
 
         return self.filter(~Exists(Assignment.objects.filter(comparison=OuterRef("pk"), rater=rater)))
@@ -43,7 +43,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         """Everything that the compare page shows, in one query."""
         return self.select_related("problem", "first__trace", "second")
 
-    def with_leads(self, rater: Rater) -> ComparisonQuerySet:
+    def with_leads(self, rater: Rater | int) -> ComparisonQuerySet:
         """Adds by how many the first arm stood on the left more often than on the right: `mine_lead` for this rater
         and pair of arms, `all_lead` for this comparison. Repeats, whose sides are not drawn, are left out.
         """
