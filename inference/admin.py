@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from inference import queue
-from inference.models import Explainer, Explanation, HeadVersion, Problem, ProblemSet, Trace
+from inference.models import Explainer, Explanation, Problem, ProblemSet, Trace
 
 
 class Unchangeable(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: not generic at run time
@@ -61,12 +61,6 @@ class ProblemSetAdmin(Unchangeable):
 
     list_display = ("name", "slug", "version", "created_at")
     inlines = (ProblemInline,)
-
-
-@admin.register(HeadVersion)
-class HeadVersionAdmin(Unchangeable):
-    list_display = ("__str__", "created_at", "sha256")
-    readonly_fields = ("created_at",)
 
 
 @admin.register(Explainer)

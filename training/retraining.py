@@ -13,6 +13,7 @@ import torch
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from torch import Tensor
 
 from inference import core, heads, worker
 from inference.core.head import Head, HeadMismatchError, Scorer
@@ -23,8 +24,10 @@ from training.attempts import RefusedError
 from training.core import gate
 from training.core.checks import check_amount
 from training.core.data import HELD_OUT_SHARE, SALT, Pairs, StepEffects, split
+from training.core.davidson import agreement
 from training.core.fit import Fitted, Tell, fit_head, silent
 from training.core.gate import GateReport, StepCheck
+from training.core.resampling import resampling
 from training.models import Attempt, TrainingRun
 
 log = logging.getLogger(__name__)
@@ -77,6 +80,7 @@ class Trained:
     fitted: Fitted
     steps: StepCheck
     report: GateReport
+    slices: list[dict[str, Any]]
     verdict: str
     reason: str
 
@@ -170,7 +174,20 @@ def train(wanted: Wanted, data: Data, held: Attempt, tell: Tell) -> Trained:
         report = judged(wanted, data, fitted.head, current, held_out, held)
     except ValueError as error:
         raise RefusedError(str(error)) from error
-    return Trained(fitted, checked, report, *decide(report, wanted.force))
+    slices = accuracy_by_slice(fitted.head, held_out, data.material.held_out_slices(), wanted.seed)
+    return Trained(fitted, checked, report, slices, *decide(report, wanted.force))
+
+
+def accuracy_by_slice(head: Head, held_out: Pairs, slices: dict[str, Tensor], seed: int) -> list[dict[str, Any]]:
+    """Accuracy on the decided judgements of each slice [N], with its interval, however few there are."""
+    right = agreement(held_out.difference(head.score(held_out.features)), held_out.outcomes)
+    drawn, counted = resampling(held_out, seed), held_out.decided & held_out.random
+    kept = {name: mask & counted for name, mask in slices.items()}
+    return [
+        {"name": name, "judgements": int(mask.sum()), "accuracy": asdict(drawn.estimate(right, mask))}
+        for name, mask in kept.items()
+        if mask.any()
+    ]
 
 
 def head_in_use(data: Data) -> Head:
@@ -300,6 +317,7 @@ def settings_of(wanted: Wanted) -> dict[str, Any]:
 def metrics_of(trained: Trained) -> dict[str, Any]:
     return {
         **trained.report.to_json(),
+        "slices": trained.slices,
         "fit": trained.fitted.to_json(),
         "steps": {**asdict(trained.steps), "used": trained.steps.better},
     }

@@ -118,7 +118,7 @@ def load(name: str, dtype: str, tell: Tell) -> LanguageModel:
 
 
 def faster_dtype() -> str:
-    """bfloat16 where the processor multiplies it itself; features differ by about a hundredth of their spread."""
+    """bfloat16 where the processor multiplies it itself; scores differ by about a hundredth of their spread."""
     return "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
 
 

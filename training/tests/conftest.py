@@ -11,7 +11,7 @@ from django.core import serializers
 from django.core.management import call_command
 
 from inference import queue, worker
-from inference.models import Explainer, Explanation, Problem, ProblemSet, Trace
+from inference.models import Explainer, Explanation, HeadVersion, Problem, ProblemSet, Trace
 from inference.problem_files import STARTER, read_problems, store
 from inference.tests.standin import stand_in_model
 from studies import assignment, judging, launch
@@ -35,6 +35,8 @@ def small_study(monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.setattr(worker, "language_model", lambda name, revision: model)
     if made:
         for row in serializers.deserialize("json", made[0]):
+            if isinstance(row.object, Explanation) and row.object.head_version_id:
+                row.object.head_version = HeadVersion.objects.get(number=0)
             row.save()
     else:
         make_small_study()
