@@ -47,8 +47,15 @@ class TrainingRunAdmin(Unchangeable):
         return len(run.judgement_ids)
 
     @admin.display(description="withdrawn since")
-    def withdrawn(self, run: TrainingRun) -> str:
-        return str(len(lineage.withdrawn(run)) or "")
+    def withdrawn(self, run: Any) -> str:
+        return str(len(set(run.judgement_ids) - run.standing) or "")
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Looks the judgements up once for all rows of the list."""
+        shown, standing = super().get_changelist_instance(request), lineage.standing()
+        for run in shown.result_list:
+            run.standing = standing
+        return shown
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -77,12 +84,20 @@ class HeadVersionAdmin(Unchangeable):
         css = STYLES
 
     @admin.display(description="named")
-    def named(self, head: HeadVersion) -> str:
-        return lineage.line(head).called
+    def named(self, head: Any) -> str:
+        return str(head.line.called)
 
     @admin.display(description="withdrawn judgements")
-    def withdrawn(self, head: HeadVersion) -> str:
-        return str(lineage.line(head).withdrawn or "")
+    def withdrawn(self, head: Any) -> str:
+        return str(head.line.withdrawn or "")
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Looks the lineage up once for all rows of the list."""
+        shown = super().get_changelist_instance(request)
+        lines = {line.head.pk: line for line in lineage.lines(shown.result_list)}
+        for head in shown.result_list:
+            head.line = lines[head.pk]
+        return shown
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

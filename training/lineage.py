@@ -32,20 +32,24 @@ def withdrawn(run: TrainingRun) -> list[int]:
     """Ids of judgements that the run used and that do not stand any more: taken back, changed since, or deleted with
     their rater.
     """
-    standing = Judgement.objects.comparing().filter(assignment__comparison__study__in=run.studies.all())
-    return sorted(set(run.judgement_ids) - set(standing.values_list("pk", flat=True)))
+    of_studies = Judgement.objects.comparing().filter(assignment__comparison__study__in=run.studies.all())
+    return sorted(set(run.judgement_ids) - set(of_studies.values_list("pk", flat=True)))
+
+
+def standing() -> set[int]:
+    """Ids of all judgements that raters stand by now."""
+    return set(Judgement.objects.comparing().values_list("pk", flat=True))
 
 
 def lines(heads: Iterable[HeadVersion]) -> list[Line]:
     """The newest heads first, in a handful of queries however many there are."""
     chosen = HeadVersion.objects.filter(pk__in=[head.pk for head in heads]).annotate(made=Count("explanations"))
-    standing = set(Judgement.objects.comparing().values_list("pk", flat=True))
-    found = []
+    stand, found = standing(), []
     for head in chosen.order_by("-number").prefetch_related("aliases", "training_runs"):
         runs = list(head.training_runs.all())
         used = {pk for run in runs for pk in run.judgement_ids}
         names = tuple(sorted(alias.name for alias in head.aliases.all()))
-        found.append(Line(head, names, runs[0] if runs else None, len(used), len(used - standing), head.made))
+        found.append(Line(head, names, runs[0] if runs else None, len(used), len(used - stand), head.made))
     return found
 
 

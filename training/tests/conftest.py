@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from io import StringIO
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from django.conf import settings
 from django.core import serializers
 from django.core.management import call_command
 
-from inference import queue, worker
+from inference import heads, queue, worker
 from inference.models import Explainer, Explanation, HeadVersion, Problem, ProblemSet, Trace
 from inference.problem_files import STARTER, read_problems, store
 from inference.tests.standin import stand_in_model
@@ -19,6 +21,12 @@ from studies.models import Arm, Comparison, Study
 from studies.tastes import Shown, shorter
 
 ROWS = (ProblemSet, Problem, Explainer, Trace, Explanation, Study, Arm, Comparison)
+
+
+@pytest.fixture(autouse=True)
+def no_heads() -> None:
+    """Heads are named by their content: the same judgements in two tests would share one folder."""
+    shutil.rmtree(heads.folder(), ignore_errors=True)
 
 
 @pytest.fixture
@@ -65,7 +73,8 @@ def work_until_done() -> None:
 def judge(study: Study, raters: int, taste: Any = shorter) -> None:
     """Straight through the domain; that robots come through the pages is tested with a live server."""
     for _ in range(raters):
-        rater = assignment.enrol(study)
+        number = study.raters.count()
+        rater = assignment.enrol(study, seed=number, public_id=uuid5(NAMESPACE_URL, f"{study.slug}/{number}"))
         while (given := assignment.next_for(rater)) is not None:
             pair = (given.comparison.first, given.comparison.second)
             left, right = pair if given.first_on_left else reversed(pair)

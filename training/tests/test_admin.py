@@ -143,3 +143,11 @@ def test_the_policy_is_one_page_and_refuses_every_judgement(admin_client, db):
 def test_the_lists_open(admin_client, second, name):
     heads.promote(second, "better", "kim")
     page(admin_client, f"{name}_changelist")
+
+
+def test_the_lists_flag_withdrawn_judgements(admin_client, run, study):
+    leaving = study.raters.first()
+    gone = leaving.assignments.count()
+    leaving.delete()
+    for name in ("training_trainingrun", "inference_headversion"):
+        assert f'field-withdrawn">{gone}</td>' in page(admin_client, f"{name}_changelist")

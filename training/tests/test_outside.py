@@ -39,7 +39,7 @@ def judge_scores(path: Path, *arguments: str) -> str:
 
 
 def test_scores_that_know_the_preference_would_be_promoted_and_are_not(judged: Study, tmp_path: Path) -> None:
-    printed = judge_scores(by_text(tmp_path / "good.jsonl", lambda text: -len(text.split()) / 10))
+    printed = judge_scores(by_text(tmp_path / "good.jsonl", lambda text: -float(len(text))))
     assert "verdict: promote" in printed
     assert "good.jsonl" in printed
     assert "cannot be put into use" in printed
