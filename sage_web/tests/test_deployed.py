@@ -55,8 +55,10 @@ def consented(web, study):
     browser = httpx.Client(base_url=web, follow_redirects=True)
     link = f"/r/{study.token}/"
     browser.get(link)
-    page = browser.post(link, data={"csrfmiddlewaretoken": browser.cookies["csrftoken"]})
-    assert page.url.path == f"/r/{study.token}/compare/"
+    for there in ("instructions", "compare"):  # agrees, then starts
+        page = browser.post(link, data={"csrfmiddlewaretoken": browser.cookies["csrftoken"]})
+        link = page.url.path
+        assert link == f"/r/{study.token}/{there}/"
     return browser
 
 

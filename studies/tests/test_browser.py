@@ -135,6 +135,7 @@ def test_a_rater_by_keyboard_alone(live_app: str, sized: Page, make_study: MakeS
     tab_to(page, page.get_by_role("button", name="equally good"))
     page.keyboard.press("Enter")
     number(page, "4 of 4")
+    check(page, study.question)  # by then the keys work
     page.keyboard.press("c")
     check(page, "Thank you")
 

@@ -43,8 +43,8 @@ def study(db: None) -> Study:
     for explanation in made.explanations():
         explanation.text = f"{explanation.text} (of {explanation.trace.problem.key})"
         explanation.save()
-    for choices in (("first",) * 20, ("first", "tie") * 10):
-        rater = assignment.enrol(made)
+    for seed, choices in enumerate((("first",) * 20, ("first", "tie") * 10)):
+        rater = assignment.enrol(made, seed=seed)
         for choice in choices:
             given = assignment.next_for(rater)
             assert given is not None
