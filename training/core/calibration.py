@@ -103,8 +103,14 @@ class Reliability:
         return asdict(self)
 
 
-def reliability(difference: Tensor, outcomes: Tensor, seed: int = 0) -> Reliability | None:
-    """Reliability of calibrated differences [N]: P(first | decided) = 1 / (1 + e^-d). None if all are ties."""
+def reliability(
+    difference: Tensor, outcomes: Tensor, seed: int = 0, compared: Tensor | None = None
+) -> Reliability | None:
+    """Reliability of calibrated differences [N]: P(first | decided) = 1 / (1 + e^-d). None if all are ties.
+
+    `compared` [N] int64 numbers the pairs of texts. Several raters of one pair agree more than chance would have it,
+    so that `chance` draws one outcome for all of them.
+    """
     decided = outcomes != TIE
     if not decided.any():
         return None
@@ -112,7 +118,9 @@ def reliability(difference: Tensor, outcomes: Tensor, seed: int = 0) -> Reliabil
     confidence, order = torch.sigmoid(d.abs()).sort()
     right = agreement(d, outcomes[decided])[order]
     generator = torch.Generator().manual_seed(seed)
-    drawn = (torch.rand(400, len(d), generator=generator, dtype=torch.float64) < confidence).double()
+    own = torch.arange(len(d)) if compared is None else torch.unique(compared[decided], return_inverse=True)[1]
+    drawn_once = torch.rand(400, int(own.max()) + 1, generator=generator, dtype=torch.float64)
+    drawn = (drawn_once[:, own[order]] < confidence).double()
     chance = float(torch.quantile(expected_error(confidence, drawn), 0.95))
     bins = tuple(
         (float(c.mean()), float(r.mean()), len(c))

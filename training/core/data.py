@@ -83,6 +83,11 @@ class Pairs:
         """[N] float32: 1 where the first was on the left, -1 where on the right, 0 where nobody knows."""
         return torch.nan_to_num(2 * self.first_on_left - 1)
 
+    @property
+    def compared(self) -> Tensor:
+        """Which two texts were compared, as one number for each pair of them, [N] int64."""
+        return self.first * len(self.features) + self.second
+
     def where(self, mask: Tensor) -> Pairs:
         """The judgements where `mask` [N] is true. All texts stay, so that rows of features keep their numbers."""
         columns = (

@@ -205,8 +205,9 @@ def score_of(one: Trial, new: Trial, pairs: Pairs, drawn: Resampling) -> Score:
 def own_reliability(new: Contender, tried: Trial, pairs: Pairs, seed: int) -> Reliability | None:
     """With the calibration that it brings from training, of which the held-out judgements are an honest test."""
     if new.calibration is None:
-        return reliability(tried.difference, pairs.outcomes, seed)
-    return reliability(new.calibration.difference(new.difference(pairs), pairs.side), pairs.outcomes, seed)
+        return reliability(tried.difference, pairs.outcomes, seed, pairs.compared)
+    scaled = new.calibration.difference(new.difference(pairs), pairs.side)
+    return reliability(scaled, pairs.outcomes, seed, pairs.compared)
 
 
 def accuracy_guards(

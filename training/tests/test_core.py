@@ -227,6 +227,14 @@ def test_stated_probabilities_that_are_too_sure_show_as_an_error() -> None:
     assert sum(count for *_, count in honest.bins) == honest.judgements == int(pairs.decided.sum())
 
 
+def test_many_raters_of_few_pairs_show_a_large_calibration_error_by_chance() -> None:
+    d, compared = torch.full((60,), 2.0), torch.arange(12).repeat_interleave(5)
+    outcomes = torch.where(compared == 0, 2, 0)  # one pair in twelve goes the other way, for all its raters
+    alone, together = reliability(d, outcomes), reliability(d, outcomes, compared=compared)
+    assert alone.error == together.error
+    assert together.chance > 1.5 * alone.chance
+
+
 def test_the_heads_own_probabilities_hold_on_unseen_problems() -> None:
     head = fitted(planted(n=2000, problems=200)).head
     unseen = planted(n=2000, problems=200, seed=9)
