@@ -5,6 +5,7 @@ What a person may not see does not exist for them: raters get 404, never a hint.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from django.conf import settings
@@ -91,6 +92,21 @@ def assignment_for(rater: Rater, public_id: UUID) -> Assignment:
     """The rater's own assignment. Raises Http404 for anybody else's."""
     own = Assignment.objects.with_texts().filter(rater=rater)
     return get_object_or_404(own, public_id=public_id)
+
+
+class UnknownStudyError(LookupError):
+    """No study has this slug. Says which there are."""
+
+
+def studies_named(slugs: Iterable[str]) -> list[Study]:
+    """Studies for whoever runs a command, oldest first. Raises UnknownStudyError."""
+    wanted = set(slugs)
+    studies = list(Study.objects.filter(slug__in=wanted).order_by("pk"))
+    missing = sorted(wanted - {study.slug for study in studies})
+    if missing:
+        known = ", ".join(Study.objects.values_list("slug", flat=True)) or "none yet"
+        raise UnknownStudyError(f"There is no study {', '.join(map(repr, missing))}. Studies: {known}.")
+    return studies
 
 
 def may_see_studies(user: User | AnonymousUser) -> bool:

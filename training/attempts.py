@@ -10,7 +10,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -120,6 +120,24 @@ class Heartbeat:
             mine = Attempt.objects.filter(pk=self.held.pk, running=True)
             if not mine.update(lease_until=timezone.now() + LEASE):
                 hold(self.held)
+
+
+def telling(held: Attempt, tell: Callable[[str, float], None]) -> Callable[[str, float], None]:
+    """`tell`, called with what is being done and its share from 0 to 1, which then renews the lease as well."""
+    beat = Heartbeat(held)
+
+    def told(what: str, share: float) -> None:
+        beat(what, share)
+        tell(what, share)
+
+    return told
+
+
+def used_before(held: Attempt, held_out_sha256: str) -> int:
+    """How often these held-out problems were used before. That `held` uses them too is written down at once."""
+    before = Attempt.objects.filter(held_out_sha256=held_out_sha256).count()
+    Attempt.objects.filter(pk=held.pk).update(held_out_sha256=held_out_sha256)
+    return before
 
 
 def operator() -> str:

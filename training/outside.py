@@ -34,12 +34,7 @@ def judge_scores(path: Path, studies: Sequence[Study], by: str, tell: Tell = sil
     that is not as it should be, a held-out explanation without a score, or while a retraining runs.
     """
     with attempts.attempt(Attempt.Trigger.COMMAND, by) as held:
-        beat = attempts.Heartbeat(held)
-
-        def told(what: str, share: float) -> None:
-            beat(what, share)
-            tell(what, share)
-
+        told = attempts.telling(held, tell)
         known = read_scores(path)
         data = gather(Wanted(by=by, studies=tuple(studies)))
         pairs = data.material.pairs(data.model, worker.feature_cache(data.model), told)
@@ -52,9 +47,8 @@ def judge_scores(path: Path, studies: Sequence[Study], by: str, tell: Tell = sil
 
 
 def judged(data: Data, held_out: Pairs, new: Contender, held: Attempt, seed: int) -> GateReport:
-    current, digest = head_in_use(data), data.held_out_sha256
-    used_before = Attempt.objects.filter(held_out_sha256=digest).count()
-    Attempt.objects.filter(pk=held.pk).update(held_out_sha256=digest)
+    current = head_in_use(data)
+    used_before = attempts.used_before(held, data.held_out_sha256)
     in_use = gate.by_head(current, f"{current.name} (in use)")
     slices = data.material.held_out_slices()
     try:

@@ -22,7 +22,7 @@ from studies.models import Study
 from training import attempts, card, files, material, snapshot
 from training.attempts import RefusedError
 from training.core import gate
-from training.core.checks import check_amount
+from training.core.checks import LEAST_DECIDED, LEAST_PROBLEMS, check_amount
 from training.core.data import HELD_OUT_SHARE, SALT, Pairs, StepEffects, split
 from training.core.davidson import agreement
 from training.core.fit import Fitted, Tell, fit_head, silent
@@ -97,14 +97,8 @@ def retrain(wanted: Wanted, tell: Tell = silent) -> tuple[Attempt, Trained]:
     """
     started = timezone.now()
     with attempts.attempt(wanted.trigger, wanted.by) as held:
-        beat = attempts.Heartbeat(held)
-
-        def told(what: str, share: float) -> None:
-            beat(what, share)
-            tell(what, share)
-
         data = gather(wanted)
-        trained = train(wanted, data, held, told)
+        trained = train(wanted, data, held, attempts.telling(held, tell))
         if wanted.dry:
             attempts.end(held, Attempt.Outcome.DRY, f"Would be: {trained.verdict}. {trained.reason}")
         else:
@@ -138,7 +132,10 @@ def gather(wanted: Wanted) -> Data:
     for source in sources:
         found = found.plus(source.material())
     if not found.judged:
-        raise RefusedError("There are no judgements to learn from: training needs at least 30 on 10 problems.")
+        raise RefusedError(
+            f"There are no judgements to learn from: training needs at least {LEAST_DECIDED} on {LEAST_PROBLEMS} "
+            "problems."
+        )
     name, revision = model_of(wanted.studies)
     model = worker.language_model(name, revision)
     return Data(taken, found, sources, model, HeadVersion.objects.current(name, revision))
@@ -209,16 +206,12 @@ def check_steps(head: Head, seen: StepEffects, unseen: StepEffects) -> StepCheck
 
 
 def judged(wanted: Wanted, data: Data, new: Head, current: Head, held_out: Pairs, held: Attempt) -> GateReport:
-    """The gate's report. That these held-out problems were used is written down first, whatever comes of it."""
-    digest = data.held_out_sha256
-    used_before = Attempt.objects.filter(held_out_sha256=digest).count()
-    Attempt.objects.filter(pk=held.pk).update(held_out_sha256=digest)
     return gate.judge_head(
         new,
         current,
         held_out,
         slices=data.material.held_out_slices(),
-        used_before=used_before,
+        used_before=attempts.used_before(held, data.held_out_sha256),
         latency=(seconds(new), seconds(current), MOST_SECONDS),
         seed=wanted.seed,
     )

@@ -21,7 +21,7 @@ from training.core.data import Margins, Pairs, StepEffects, length_matched, numb
 from training.core.davidson import accuracy
 from training.core.parts import Data, Part, calibration_of, choose_part, data_of, fit_columns, mean_loss
 from training.core.raters import judgement_weights, rater_weights
-from training.core.views import Scene, judged_texts, scene_of, standardising, view_of
+from training.core.views import Scene, judged_texts, scene_of, spread, standardising, view_of
 
 SIGNALS = 5  # the last step features: the StepSignals
 CURVE = (0.25, 0.5, 0.75)  # shares of the training problems for the learning curve
@@ -280,8 +280,7 @@ def fit_steps(steps: StepEffects, strength: float = 1.0) -> Scorer:
 
 def standardise_steps(scorer: Scorer, features: Tensor) -> None:
     """Set the scorer's mean and scale from features [N, F]; the signals count in full, the hidden state as one."""
-    found = features.std(0, unbiased=False)
-    scale = torch.where(found > 1e-6, found, torch.ones_like(found))
+    scale = spread(features)
     scale[: features.shape[1] - SIGNALS] *= (features.shape[1] - SIGNALS) ** 0.5
     scorer.mean.copy_(features.mean(0))
     scorer.scale.copy_(scale)

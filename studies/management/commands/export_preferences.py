@@ -12,6 +12,7 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import Progress
 
+from studies.access import UnknownStudyError, studies_named
 from studies.models import Study
 from studies.preference_files import FORMATS, MissingLibraryError, Shape, lines, write
 from studies.preferences import TIES, Preference, judged, preferences
@@ -40,25 +41,17 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        studies = self.studies(options["study"])
         try:
+            studies = studies_named(options["study"])
             shape = Shape(options["format"], options["ties"], options["conversational"])
             self.export(studies, shape, options["out"])
-        except (ValueError, MissingLibraryError) as error:
+        except (ValueError, MissingLibraryError, UnknownStudyError) as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(
                 f"Could not write {options['out']}: {error}. Nothing was left half-written."
             ) from error
         self.stderr.write(shape.in_words())
-
-    def studies(self, slugs: list[str]) -> list[Study]:
-        studies = list(Study.objects.filter(slug__in=slugs).order_by("pk"))
-        missing = sorted(set(slugs) - {study.slug for study in studies})
-        if missing:
-            known = ", ".join(Study.objects.values_list("slug", flat=True)) or "none yet"
-            raise CommandError(f"There is no study {', '.join(map(repr, missing))}. Studies: {known}.")
-        return studies
 
     def export(self, studies: list[Study], shape: Shape, out: Path | None) -> None:
         total = judged(studies).count()

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import Progress
 
-from studies.models import Study
+from studies.access import UnknownStudyError, studies_named
 from training.attempts import LostAttemptError, RefusedError, operator
 from training.management.commands.retrain import scores as table
 
@@ -33,8 +33,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         from training.outside import judge_scores
 
-        studies = self.studies(options["study"])
         try:
+            studies = studies_named(options["study"])
             with Progress(console=Console(stderr=True)) as bar:
                 task = bar.add_task("starting", total=1.0)
                 report = judge_scores(
@@ -44,17 +44,9 @@ class Command(BaseCommand):
                     lambda what, share: bar.update(task, description=what, completed=share),
                     options["seed"],
                 )
-        except (RefusedError, LostAttemptError) as error:
+        except (UnknownStudyError, RefusedError, LostAttemptError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(json.dumps(report.to_json(), indent=1) if options["json"] else told(report))
-
-    def studies(self, slugs: list[str]) -> list[Study]:
-        studies = list(Study.objects.filter(slug__in=slugs).order_by("pk"))
-        missing = sorted(set(slugs) - {study.slug for study in studies})
-        if missing:
-            known = ", ".join(Study.objects.values_list("slug", flat=True)) or "none yet"
-            raise CommandError(f"There is no study {', '.join(map(repr, missing))}. Studies: {known}.")
-        return studies
 
 
 def told(report: Any) -> str:

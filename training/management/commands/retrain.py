@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from studies.models import Study
+from studies.access import UnknownStudyError, studies_named
 from training.attempts import LostAttemptError, RefusedError, operator
 from training.models import Attempt
 
@@ -48,13 +48,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.refuse_unclear(options)
-        studies = tuple(self.study(slug) for slug in dict.fromkeys(options["study"]))
         from training.retraining import Wanted, retrain
 
         try:
             wanted = Wanted(
                 by=operator(),
-                studies=studies,
+                studies=tuple(studies_named(options["study"])),
                 files=tuple(options["files"]),
                 force=(options["force"] or "").strip(),
                 dry=options["dry_run"],
@@ -67,7 +66,7 @@ class Command(BaseCommand):
                 ended, trained = retrain(
                     wanted, lambda what, share: bar.update(task, description=what, completed=share)
                 )
-        except (RefusedError, LostAttemptError, OSError) as error:
+        except (UnknownStudyError, RefusedError, LostAttemptError, OSError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt as interrupt:
             raise CommandError("Interrupted; nothing was registered.") from interrupt
@@ -78,13 +77,6 @@ class Command(BaseCommand):
             raise CommandError("Say what to learn from: --study STUDY..., --from FORMAT:FILE..., or both.")
         if options["force"] is not None and not options["force"].strip():
             raise CommandError("--force needs a reason in words, which is kept in the log of promotions.")
-
-    def study(self, slug: str) -> Study:
-        study = Study.objects.filter(slug=slug).first()
-        if study is None:
-            known = ", ".join(Study.objects.values_list("slug", flat=True)) or "none yet"
-            raise CommandError(f"There is no study {slug!r}. Studies: {known}.")
-        return study
 
 
 def told_as_json(ended: Attempt, trained: Any) -> str:
