@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
@@ -14,6 +15,14 @@ from sage_web.layers import ThreadSafeInMemoryLayer
 log = logging.getLogger(__name__)
 
 GRACE = 3  # seconds that running requests get when the server stops
+OPTIONS: dict[str, Any] = {
+    "app": "sage_web.asgi:application",
+    "lifespan": "off",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": GRACE,
+}
 
 
 def nothing() -> None:
@@ -28,16 +37,7 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, on_start: Callable[[], None] = nothing, on_stop: Callable[[], None] = nothing) -> None:
-        super().__init__(
-            uvicorn.Config(
-                "sage_web.asgi:application",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=GRACE,
-            )
-        )
+        super().__init__(uvicorn.Config(**OPTIONS))
         self.on_start, self.on_stop = on_start, on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

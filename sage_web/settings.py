@@ -116,6 +116,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL: str = env.str("REDIS_URL", "")
 EMBEDDED = not REDIS_URL
+WEB_PROCESSES: int = env.int("WEB_PROCESSES", 0)  # with Redis, over which they talk; 0: one for each core, at most 4
 
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from studies.models import Assignment, CheckAnswer, Study
 
+NOTICED = 1.1  # nobody sees which of two texts of nearly the same length is the shorter one
+
 
 class UnknownTasteError(Exception):
     """No robot can prefer this. Says what they can."""
@@ -60,8 +62,11 @@ def known_better(public_id: UUID) -> str:
 
 
 def shorter(shown: Shown) -> str:
-    difference = len(shown.left) - len(shown.right)
-    return "tie" if difference == 0 else "a" if difference < 0 else "b"
+    """The side with fewer characters; a tie where the longer one is longer by less than a tenth."""
+    left, right = len(shown.left), len(shown.right)
+    if max(left, right) < NOTICED * min(left, right):
+        return "tie"
+    return "a" if left < right else "b"
 
 
 def longer(shown: Shown) -> str:

@@ -85,6 +85,8 @@ def tidy_up(rows: list[Any]) -> None:
         for sql in connection.ops.sequence_reset_sql(no_style(), [type(row) for row in rows]):
             cursor.execute(sql)
         cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
+        if connection.vendor == "postgresql":
+            cursor.execute("CHECKPOINT")  # else the fill is written to the disk while answers are timed
 
 
 def nearly_fill(study: Any, left: int) -> None:

@@ -113,3 +113,12 @@ def test_habits_are_the_shares_that_were_asked_for() -> None:
     mixed = shares(Habits(tastes.longer, noise=0.25, left_bias=0.4))
     assert mixed[None] == pytest.approx(0.25, abs=0.04)
     assert mixed["a"] == pytest.approx(0.75 * 0.4, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "liked"), [(99, 110, "a"), (110, 99, "b"), (101, 110, "tie"), (9, 9, "tie")]
+)
+def test_texts_of_nearly_the_same_length_are_a_tie(left, right, liked):
+    shown = Shown("x" * left, "x" * right, uuid4())
+    assert tastes.shorter(shown) == liked
+    assert tastes.longer(shown) == {"a": "b", "b": "a", "tie": "tie"}[liked]

@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 from argparse import ArgumentParser
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 from types import FrameType
@@ -16,13 +17,15 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
+from django.db import OperationalError, connections
 
 from sage_web import checks
-from sage_web.embedded import Server, address
+from sage_web.embedded import OPTIONS, Server, address
 from sage_web.static import collect_if_needed
+from sage_web.web_processes import Config, WebProcesses, how_many
 from sage_web.work import Sweeper, Worker, torch_threads
 
+BACKLOG = 2048  # connections that wait to be taken, as uvicorn has it
 STOP_WITHIN = 7.0  # seconds for the work in progress to be handed back
 
 
@@ -74,9 +77,13 @@ class Command(BaseCommand):
     def serve_pages(self, bound: socket.socket) -> None:
         checks.migrated()
         collect_if_needed(self.say)
-        self.run(
-            Server(on_start=lambda: self.say(f"Ready: {address(bound)} (pages only; run `manage.py worker`)")), bound
-        )
+        count = how_many(settings.WEB_PROCESSES)
+        ready = f"Ready: {address(bound)} (pages only, by {count} processes; run `manage.py worker`)"
+        connections.close_all()
+        with said_why_not(bound):
+            bound.listen(BACKLOG)
+        WebProcesses(Config(**OPTIONS, workers=count), [bound], lambda: self.say(ready)).run()
+        self.say("Stopped.")
 
     # -- embedded: one process for everything -----------------------------------------------------------------------
 
@@ -124,10 +131,17 @@ class Command(BaseCommand):
             queue.take_back()
 
     def run(self, server: Server, bound: socket.socket) -> None:
-        host, port = bound.getsockname()[:2]
-        try:
+        with said_why_not(bound, unless=lambda: server.started):
             server.run(sockets=[bound])
-        except OSError as error:
-            if server.started:
-                raise
-            raise checks.CannotServeError(checks.why_not_bound(host, port, error)) from error
+
+
+@contextmanager
+def said_why_not(bound: socket.socket, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Another program may have begun to listen between our reserving the port and listening on it."""
+    host, port = bound.getsockname()[:2]
+    try:
+        yield
+    except OSError as error:
+        if unless():
+            raise
+        raise checks.CannotServeError(checks.why_not_bound(host, port, error)) from error

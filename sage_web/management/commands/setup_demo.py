@@ -15,7 +15,7 @@ from studies.launch import launch
 from studies.models import Arm, CheckItem, Study
 
 METHODS = ("inverse", "self_explain", "chain")
-PROBLEMS = 12
+PROBLEMS = 24
 RESEARCHER = "researcher"
 CHECKS = (
     {
@@ -95,6 +95,7 @@ def demo_study() -> Study:
         title="How a small model reasons",
         problem_set=starter_set(),
         problem_limit=PROBLEMS,
+        judgements_wanted=3,  # 24 problems, three pairs each: 216 in all, for the 20 raters of the README
         chain_shown=False,  # one arm is the chain
         levels=Study.Levels.FIVE,
         reason_tags=["clearer", "shorter", "says what decided it", "fits the answer"],
