@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from inference.core.inversion import Inversion, invert
     from inference.core.language_model import LanguageModel
     from inference.core.reasoning import reason
+    from inference.core.rollouts import RolloutMemoryError, Start, roll
     from inference.core.self_explanation import self_explain
     from inference.core.weights import WeightsError, resolve
 
@@ -51,6 +52,8 @@ HOMES = {
     "InverseExplanation": "inverse",
     "InverseSettings": "inverse",
     "LanguageModel": "language_model",
+    "RolloutMemoryError": "rollouts",
+    "Start": "rollouts",
     "WeightsError": "weights",
     "candidates": "explain",
     "explain_inverse": "inverse",
@@ -59,6 +62,7 @@ HOMES = {
     "invert": "inversion",
     "reason": "reasoning",
     "resolve": "weights",
+    "roll": "rollouts",
     "self_explain": "self_explanation",
     "test_step": "causal",
 }
@@ -88,6 +92,8 @@ __all__ = [
     "Progress",
     "ReasonSettings",
     "ReasoningError",
+    "RolloutMemoryError",
+    "Start",
     "Step",
     "StepSignals",
     "StepTest",
@@ -101,6 +107,7 @@ __all__ = [
     "invert",
     "reason",
     "resolve",
+    "roll",
     "self_explain",
     "test_step",
 ]

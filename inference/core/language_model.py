@@ -15,6 +15,7 @@ from inference.core.cache import PrefixCache
 from inference.core.decode import Row, Sampling, decode
 from inference.core.guide import AnswerGuide
 from inference.core.records import Token
+from inference.core.rollouts import MAX_ROWS, Start, roll
 
 Message = dict[str, str]  # {"role": "user", "content": "..."}
 
@@ -138,14 +139,51 @@ class LanguageModel:
         what it shares with `ids`. `tick` gets the share done and may raise to stop the work.
         """
 
-        def finished(new: Sequence[int]) -> bool:
-            return new[-1] in self.end_ids or stop(self.decode(new))
-
-        guide = AnswerGuide([self.encode(f" {option}") for option in options], self.end_ids, self.decode)
         made = decode(
-            self.module, ids, rows=rows, sampling=sampling, finished=finished, guide=guide, prefix=prefix, tick=tick
+            self.module,
+            ids,
+            rows=rows,
+            sampling=sampling,
+            finished=self.finished(stop),
+            guide=self.guide(options),
+            prefix=prefix,
+            tick=tick,
         )
         return [self.tokens(row) for row in made]
+
+    def generate_many(
+        self,
+        starts: Sequence[Start],
+        *,
+        rows: int = 1,
+        stop: Callable[[str], bool] = lambda text: False,
+        options: Sequence[str] = (),
+        prefix: PrefixCache | None = None,
+        max_rows: int = MAX_ROWS,
+        tick: Callable[[float], None] = lambda share: None,
+    ) -> list[list[tuple[Token, ...]]]:
+        """For each start what `generate` gives, up to rounding; all of them in one batch where `prefix` holds them.
+
+        At most `max_rows` are written at a time. Raises RolloutMemoryError when not even one row fits into memory,
+        ValueError for starts that differ in temperature or top_p.
+        """
+        made = roll(
+            self.module,
+            starts,
+            rows=rows,
+            finished=self.finished(stop),
+            guide=self.guide(options),
+            prefix=prefix,
+            max_rows=max_rows,
+            tick=tick,
+        )
+        return [[self.tokens(row) for row in group] for group in made]
+
+    def finished(self, stop: Callable[[str], bool]) -> Callable[[Sequence[int]], bool]:
+        return lambda new: new[-1] in self.end_ids or stop(self.decode(new))
+
+    def guide(self, options: Sequence[str]) -> AnswerGuide:
+        return AnswerGuide([self.encode(f" {option}") for option in options], self.end_ids, self.decode)
 
     def tokens(self, row: Row) -> tuple[Token, ...]:
         ids = row.ids[:-1] if row.ids and row.ids[-1] in self.end_ids else row.ids

@@ -19,6 +19,7 @@ from inference.core.decode import Sampling
 from inference.core.examples import EXAMPLES
 from inference.core.language_model import LanguageModel
 from inference.core.records import Token
+from inference.core.rollouts import MAX_ROWS, Start
 
 END = "<|im_end|>"
 CHAT = (
@@ -77,7 +78,7 @@ def in_memory_tokenizer() -> Any:
 
 
 class StandIn(LanguageModel):
-    """`LanguageModel` with its own `generate`; the same prompt and seed give the same text."""
+    """`LanguageModel` with its own `generate` and `generate_many`; the same prompt and seed give the same text."""
 
     def __init__(self, module: Any, tokenizer: Any, name: str) -> None:
         super().__init__(module, tokenizer, name)
@@ -98,6 +99,20 @@ class StandIn(LanguageModel):
         seed = sampling.seed if sampling.temperature else 0
         texts = [scripted(question, written, random.Random(f"{question} {seed} {row}")) for row in range(rows)]
         return [self.spelled(text, sampling) for text in texts]
+
+    def generate_many(
+        self,
+        starts: Sequence[Start],
+        *,
+        rows: int = 1,
+        stop: Callable[[str], bool] = lambda text: False,
+        options: Sequence[str] = (),
+        prefix: PrefixCache | None = None,
+        max_rows: int = MAX_ROWS,
+        tick: Callable[[float], None] = lambda share: None,
+    ) -> list[list[tuple[Token, ...]]]:
+        tick(0.5)
+        return [self.generate(start.ids, start.sampling, rows=rows) for start in starts]
 
     def spelled(self, text: str, sampling: Sampling) -> tuple[Token, ...]:
         """Tokens of a scripted text, with the uncertainty that the script has: high where step 2 chooses."""

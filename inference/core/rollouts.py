@@ -1,0 +1,160 @@
+"""Write rollouts from many places of one chain at once.
+
+K starts × N rows from slices of one prefix cache go as one ragged batch: a step of the model costs little more for
+many rows than for one, as long as its weights have to come from memory anyway. As in `decode`, a row's text depends
+only on its prefix, its seed and its number, up to rounding: which other rows were in the batch makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inference.core.cache import PrefixCache
+from inference.core.decode import TICK, Guide, Row, Sampling, choose, first_logits
+from inference.core.ragged import RaggedBatch, can_cut
+
+MAX_ROWS = 64  # of a batch: each holds a copy of its prefix's keys and values
+
+Place = tuple[int, int]  # number of the start, and of the row from there
+Tick = Callable[[float], None]
+
+
+class RolloutMemoryError(RuntimeError):
+    """Not even one rollout fits into the device's memory."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where rollouts begin: all tokens before them (at least one), and how to go on. Each start has its own seed."""
+
+    ids: tuple[int, ...]
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What all rollouts of one call share."""
+
+    module: Any
+    starts: Sequence[Start]
+    finished: Callable[[Sequence[int]], bool]
+    guide: Guide
+    prefix: PrefixCache | None
+    ragged: bool  # whether rows of several starts may share a batch
+
+
+@torch.no_grad()
+def roll(
+    module: Any,
+    starts: Sequence[Start],
+    *,
+    rows: int,
+    finished: Callable[[Sequence[int]], bool],
+    guide: Guide = lambda ids: None,
+    prefix: PrefixCache | None = None,
+    max_rows: int = MAX_ROWS,
+    tick: Tick = lambda share: None,
+) -> list[list[Row]]:
+    """`rows` continuations of each start, as `decode` writes them: until `finished(new ids)` or `max_new_tokens`.
+
+    At most `max_rows` are written at a time. Where `prefix` does not hold all starts, or forgets (sliding windows),
+    each start is a batch of its own. CUDA out of memory halves the batches. Raises RolloutMemoryError when not even
+    one row fits, ValueError for settings that cannot be.
+    """
+    check(starts, rows, max_rows)
+    ragged = can_cut(module, prefix, [start.ids for start in starts])
+    writing = Writing(module, starts, finished, guide, prefix, ragged)
+    places = [(start, row) for start in range(len(starts)) for row in range(rows)]
+    made = in_batches(places, lambda batch, told: write(writing, batch, told), max_rows, ragged, tick)
+    return [[made[start, row] for row in range(rows)] for start in range(len(starts))]
+
+
+def check(starts: Sequence[Start], rows: int, max_rows: int) -> None:
+    if rows < 1 or max_rows < 1:
+        raise ValueError(f"rows is {rows} and max_rows {max_rows}; both are at least 1")
+    if any(not start.ids or start.sampling.max_new_tokens < 1 for start in starts):
+        raise ValueError("each start needs a token before it and at least 1 new token; one of these has none")
+    ways = {(start.sampling.temperature, start.sampling.top_p) for start in starts}
+    if len(ways) > 1:
+        raise ValueError(f"(temperature, top_p) are {sorted(ways)}; all starts of one call have the same")
+
+
+def in_batches(
+    places: Sequence[Place],
+    write: Callable[[Sequence[Place], Tick], list[Row] | None],
+    size: int,
+    ragged: bool,
+    tick: Tick,
+) -> dict[Place, Row]:
+    """Write all `places`, `size` at a time; where that does not fit into memory, half as many from there on."""
+    made: dict[Place, Row] = {}
+    while len(made) < len(places):
+        left = places[len(made) :]
+        batch = left[:size] if ragged else [place for place in left[:size] if place[0] == left[0][0]]
+        before, share = len(made) / len(places), len(batch) / len(places)
+        rows = write(batch, lambda done, before=before, share=share: tick(before + done * share))  # type: ignore[misc]
+        if rows is not None:
+            made |= zip(batch, rows, strict=True)
+        elif len(batch) > 1:
+            size = len(batch) // 2
+        else:
+            raise RolloutMemoryError(
+                "Not even one rollout fits into the device's memory beside the model and the trace's keys and"
+                " values. Use a smaller model, bfloat16, shorter chains, or a device with more memory."
+            )
+    return made
+
+
+def write(writing: Writing, batch: Sequence[Place], tick: Tick) -> list[Row] | None:
+    """The rows of one batch; None where the device's memory does not hold them, and nothing of them is kept."""
+    try:
+        return written(writing, batch, tick)
+    except torch.OutOfMemoryError:
+        pass  # the failed batch is freed only once this block is left
+    torch.cuda.empty_cache()
+    return None
+
+
+def written(writing: Writing, batch: Sequence[Place], tick: Tick) -> list[Row]:
+    samplings = [writing.starts[start].sampling for start, _ in batch]
+    made = [Row(np.random.default_rng([one.seed, row])) for one, (_, row) in zip(samplings, batch, strict=True)]
+    limits = [one.max_new_tokens for one in samplings]
+    logits, rows = opened(writing, [start for start, _ in batch])
+    going = list(range(len(made)))
+    for length in range(1, max(limits) + 1):
+        choose(logits, [made[row] for row in going], samplings[0], writing.guide)
+        stay = [at for at, row in enumerate(going) if length < limits[row] and not writing.finished(made[row].ids)]
+        if not stay:
+            break
+        if length % TICK == 0:
+            tick(length / max(limits))
+        if len(stay) < len(going):
+            rows.keep(stay)
+            going = [going[at] for at in stay]
+        logits = rows.read([made[row].ids[-1] for row in going])
+    return made
+
+
+def opened(writing: Writing, starts: Sequence[int]) -> tuple[Tensor, RaggedBatch]:
+    """Next-token logits [R, V] where the rows begin, which are of the starts of these numbers, and what they read.
+
+    Each start is read once, however many rows go on from it.
+    """
+    once = sorted(set(starts))
+    texts = [writing.starts[start].ids for start in once]
+    if writing.ragged and writing.prefix:
+        rows = RaggedBatch.cut(writing.module, writing.prefix, [len(ids) - 1 for ids in texts])
+        logits = rows.read([ids[-1] for ids in texts])
+    else:
+        (ids,) = texts
+        logits, cache = first_logits(writing.module, ids, writing.prefix)
+        rows = RaggedBatch(writing.module, cache, [len(ids)])
+    which = [once.index(start) for start in starts]
+    rows.keep(which)
+    return logits[which], rows
