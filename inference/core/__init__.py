@@ -32,7 +32,7 @@ from inference.core.records import (
 )
 
 if TYPE_CHECKING:
-    from inference.core.causal import test_step
+    from inference.core.causal import test_step, test_steps
     from inference.core.explain import candidates
     from inference.core.features import explanation_features, head_config
     from inference.core.head import Head, HeadConfig, HeadMismatchError
@@ -65,6 +65,7 @@ HOMES = {
     "roll": "rollouts",
     "self_explain": "self_explanation",
     "test_step": "causal",
+    "test_steps": "causal",
 }
 """Which module each name comes from that is loaded only when used. No module is called like a public name:
 importing it would put the module in the name's place."""
@@ -110,4 +111,5 @@ __all__ = [
     "roll",
     "self_explain",
     "test_step",
+    "test_steps",
 ]

@@ -18,6 +18,7 @@ from inference.core.inversion import Inversion
 from inference.core.language_model import LanguageModel
 from inference.core.reasoning import ends
 from inference.core.records import Alternative, Progress, Step, StepTest, Token, Trace
+from inference.core.rollouts import Start
 from inference.core.steps import content, split_spans
 
 SIMILAR = 0.8
@@ -41,57 +42,89 @@ def test_step(
     inversion: Inversion | None,
     progress: Progress,
 ) -> StepTest:
-    """Compare where the answers go with step number `step` (from 0) and without it.
+    """Compare where the answers go with step number `step` (from 0) and without it. See `test_steps`."""
+    (found,) = test_steps(model, trace, [step], rollouts, seed, inversion, progress)
+    return found
 
-    `rollouts` times the model writes on from before the step, and as often from after it, where the step is kept.
-    `inversion` lends its prefix cache. The same seed gives the same resamples.
+
+def test_steps(
+    model: LanguageModel,
+    trace: Trace,
+    steps: Sequence[int],
+    rollouts: int,
+    seed: int,
+    inversion: Inversion | None,
+    progress: Progress,
+) -> list[StepTest]:
+    """Compare where the answers go with each of `steps` (numbers from 0) and without it, one test for each.
+
+    `rollouts` times the model writes on from before a step, and as often from after it, where the step is kept; for
+    all steps at once. `inversion` lends its prefix cache. The same seed gives the same resamples, whichever other
+    steps are tested.
     """
-    stage = f"Testing step {step + 1}"
-    span, prefix = trace.steps[step], inversion.prefix if inversion else None
+    if not steps:
+        return []
+    stage = f"Testing step {steps[0] + 1}" if len(steps) == 1 else f"Testing {len(steps)} steps"
     progress(stage, 0.0)
-    made = [
-        *resample(model, trace, span, span.token_start, rollouts, seed, prefix, lambda s: progress(stage, 0.6 * s)),
-        *resample(
-            model, trace, span, span.token_end, rollouts, seed, prefix, lambda s: progress(stage, 0.6 + 0.4 * s)
-        ),
-    ]
-    progress(stage, 1.0)
-    return assessed(trace, step, made[:rollouts], made[rollouts:], seed)
+    prefix = inversion.prefix if inversion else None
+    made = resample(model, trace, steps, rollouts, seed, prefix, lambda share: progress(stage, 0.95 * share))
+    tests = []
+    for done, step in enumerate(steps):
+        progress("Comparing the answers", 0.95 + 0.05 * done / len(steps))
+        span = trace.steps[step]
+        before, after = (
+            [read(trace, start, span, tokens) for tokens in made[start]]
+            for start in (span.token_start, span.token_end)
+        )
+        tests.append(assessed(trace, step, before, after, seed))
+    progress("Comparing the answers", 1.0)
+    return tests
 
 
 def resample(
     model: LanguageModel,
     trace: Trace,
-    step: Step,
-    start: int,
+    steps: Sequence[int],
     rollouts: int,
     seed: int,
     prefix: PrefixCache | None,
     tick: Callable[[float], None],
-) -> list[Resample]:
-    """`rollouts` continuations of the chain from its token `start` on, as one batch, each to its answer."""
-    before, settings = trace.tokens[:start], trace.settings
-    rest = len(trace.tokens) - start
-    longest = max(SHORTEST, min(settings.max_new_tokens - start, 2 * rest))
-    made = model.generate(
-        (*trace.prompt_ids, *(token.id for token in before)),
-        Sampling(longest, settings.temperature, settings.top_p, seed * 100_003 + start + 1),
+) -> dict[int, list[tuple[Token, ...]]]:
+    """`rollouts` continuations of the chain, each to its answer, from before and after each step, by first token.
+
+    Where one step's end is another's beginning, they are written once: the test of either would draw the same.
+    """
+    spans = [trace.steps[step] for step in steps]
+    starts = sorted({start for span in spans for start in (span.token_start, span.token_end)})
+    made = model.generate_many(
+        [start_of(trace, start, seed) for start in starts],
         rows=rollouts,
         stop=ends,
         options=trace.problem.options,
         prefix=prefix,
         tick=tick,
     )
-    written = "".join(token.text for token in before)
-    return [read(written, step, tokens, trace.problem.options) for tokens in made]
+    return dict(zip(starts, made, strict=True))
 
 
-def read(written: str, step: Step, tokens: Sequence[Token], options: Sequence[str]) -> Resample:
-    """What a continuation of `written` put where `step` was, and its answer."""
+def start_of(trace: Trace, start: int, seed: int) -> Start:
+    """Where rollouts begin that replace the chain from its token `start` on."""
+    before, settings = trace.tokens[:start], trace.settings
+    rest = len(trace.tokens) - start
+    longest = max(SHORTEST, min(settings.max_new_tokens - start, 2 * rest))
+    return Start(
+        (*trace.prompt_ids, *(token.id for token in before)),
+        Sampling(longest, settings.temperature, settings.top_p, seed * 100_003 + start + 1),
+    )
+
+
+def read(trace: Trace, start: int, step: Step, tokens: Sequence[Token]) -> Resample:
+    """What a continuation of the chain from its token `start` on put where `step` was, and its answer."""
+    written = "".join(token.text for token in trace.tokens[:start])
     chain = written + "".join(token.text for token in tokens)
     at = min(step.char_start, len(written))
     spans = [chain[start:end] for start, end in split_spans(chain) if end > at]
-    answer = read_answer(chain, options)
+    answer = read_answer(chain, trace.problem.options)
     return Resample(spans[0] if spans else "", answer.index if answer else None)
 
 

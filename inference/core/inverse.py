@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from torch import Tensor
 
-from inference.core.causal import test_step
+from inference.core.causal import test_steps
 from inference.core.explain import candidates
 from inference.core.features import explanation_features
 from inference.core.head import Head
@@ -56,10 +56,8 @@ def explain_inverse(
     progress("Following the attention back", 0.0)
     inversion = invert(model, trace, layer, worked_examples(model))
     scores = step_scores(head, inversion)
-    tests = []
-    for done, step in enumerate(ranked(trace, scores)[: settings.tested_steps]):
-        share = shared(progress, done, settings.tested_steps)
-        tests.append(test_step(model, trace, step, settings.rollouts, settings.seed, inversion, share))
+    steps = ranked(trace, scores)[: settings.tested_steps]
+    tests = test_steps(model, trace, steps, settings.rollouts, settings.seed, inversion, shared(progress))
     record = evidence(trace, inversion, head, scores, tests, settings)
     progress("Writing the explanation", 0.95)
     texts = candidates(record, settings.candidates)
@@ -79,9 +77,9 @@ def checked_layer(model: LanguageModel, head: Head, settings: InverseSettings) -
     return head.config.layer
 
 
-def shared(progress: Progress, done: int, tests: int) -> Progress:
-    """Progress of one test as a share of the whole explanation, of which the tests are most."""
-    return lambda stage, share: progress(stage, 0.1 + 0.8 * (done + share) / tests)
+def shared(progress: Progress) -> Progress:
+    """Progress of the tests as a share of the whole explanation, of which they are most."""
+    return lambda stage, share: progress(stage, 0.1 + 0.8 * share)
 
 
 def step_scores(head: Head, inversion: Inversion) -> tuple[float, ...]:

@@ -12,41 +12,51 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from inference.core.cache import PrefixCache
 
-ROOM = 32  # tokens that can be written before keys and values have to be copied
+ROOM = 64  # tokens that can be written before keys and values have to be moved
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A layer that writes new tokens into room kept behind the old ones.
+    """R rows cut from a prefix's layer, with room behind them, so that nothing is moved when tokens or rows change.
 
-    The library's own copies all keys and values at each token, which for many rows takes as long as the model does.
+    The library's own layer copies all keys and values at each token, which for many rows takes as long as the model.
     """
 
-    keys: Any  # Tensor [R, H_kv, T, D], None before the first tokens
+    keys: Any  # Tensor [R, H_kv, T, D]: what is in use of the room
     values: Any
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Tensor, values: Tensor, lengths: Sequence[int]) -> None:
+        """keys and values [1, H_kv, T, D]; row r gets the first `lengths[r]` tokens of them."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.roomy: tuple[Tensor, Tensor] | None = None  # [R, H_kv, at least T, D]; keys and values are views of them
+        self.lazy_initialization(keys, values)
+        self.room = [padded(states, lengths) for states in (keys, values)]  # [R, H_kv, T and more, D] each
+        self.rows, self.start, self.end = len(lengths), 0, max(lengths)
+        self.show()
+
+    def show(self) -> None:
+        self.keys, self.values = (states[: self.rows, :, self.start : self.end] for states in self.room)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Append [R, H_kv, N, D] to both, and return all of both."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        start = self.keys.shape[2]
-        end = start + key_states.shape[2]
-        if self.roomy is None or self.roomy[0].shape[2] < end:
-            self.roomy = (with_room(self.keys, end + ROOM), with_room(self.values, end + ROOM))
-        self.roomy[0][:, :, start:end] = key_states
-        self.roomy[1][:, :, start:end] = value_states
-        self.keys, self.values = self.roomy[0][:, :, :end], self.roomy[1][:, :, :end]
+        end = self.end + key_states.shape[2]
+        if end > self.room[0].shape[2]:
+            lengths = [self.end - self.start] * self.rows
+            self.room = [padded(states, lengths, key_states.shape[2]) for states in (self.keys, self.values)]
+            self.start, self.end, end = 0, lengths[0], lengths[0] + key_states.shape[2]
+        for states, new in zip(self.room, (key_states, value_states), strict=True):
+            states[: self.rows, :, self.end : end] = new
+        self.end = end
+        self.show()
         return self.keys, self.values
 
-    def keep(self, rows: Tensor, padding: int) -> None:
-        """Only `rows` (which may repeat), without their first `padding` tokens. Room is made when it is needed."""
-        self.roomy = None
-        self.keys = self.keys[:, :, padding:].index_select(0, rows)
-        self.values = self.values[:, :, padding:].index_select(0, rows)
+    def keep(self, rows: Sequence[int], padding: int) -> None:
+        """Row i is from now on what row `rows[i]` was, without its first `padding` tokens. See `compacted`."""
+        self.start += padding
+        for states in self.room:
+            for to, row in enumerate(rows):
+                if to != row:
+                    states[to, :, self.start : self.end] = states[row, :, self.start : self.end]
+        self.rows = len(rows)
+        self.show()
 
 
 class RaggedBatch:
@@ -60,11 +70,8 @@ class RaggedBatch:
     @classmethod
     def cut(cls, module: Any, prefix: PrefixCache, lengths: Sequence[int]) -> RaggedBatch:
         """Row r holds the first `lengths[r]` tokens of `prefix`, which is copied and left as it is."""
-        cache = DynamicCache(config=module.config)
-        cache.layers = [RoomyLayer() for _ in prefix.cache.layers]
-        layers: Any = prefix.cache.layers
-        for index, layer in enumerate(layers):
-            cache.update(padded(layer.keys, lengths), padded(layer.values, lengths), index)
+        cache, layers = DynamicCache(config=module.config), prefix.cache.layers
+        cache.layers = [RoomyLayer(layer.keys, layer.values, lengths) for layer in layers]  # type: ignore[union-attr, arg-type]
         return cls(module, cache, lengths)
 
     def read(self, tokens: Sequence[int]) -> Tensor:
@@ -83,31 +90,39 @@ class RaggedBatch:
         return logits[:, -1]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with `rows` alone, which may repeat. Padding that no row needs any more is cut off."""
+        """Go on with `rows` as `compacted` orders them. Padding that none of them needs any more is cut off."""
         chosen = torch.tensor(rows, device=self.lengths.device)
         self.lengths = self.lengths[chosen]
         padding = self.cache.get_seq_length() - int(self.lengths.max())
         layers: Any = self.cache.layers
         for layer in layers:
             if isinstance(layer, RoomyLayer):
-                layer.keep(chosen, padding)
+                layer.keep(rows, padding)
             else:
                 layer.batch_select_indices(chosen)
 
 
-def with_room(states: Tensor, length: int) -> Tensor:
-    """`states` [R, H_kv, T, D] at the start of [R, H_kv, length, D]; what stands behind them is not set."""
-    roomy = states.new_empty((*states.shape[:2], length, states.shape[3]))
-    roomy[:, :, : states.shape[2]] = states
-    return roomy
+def compacted(rows: Sequence[int]) -> list[int]:
+    """`rows` in an order in which most stay where they are: those at the end fill the gaps before them.
+
+    No row is written over before it has been moved.
+    """
+    staying, count = set(rows), len(rows)
+    last = [row for row in rows if row >= count]
+    return [row if row in staying else last.pop() for row in range(count)]
 
 
-def padded(states: Tensor, lengths: Sequence[int]) -> Tensor:
-    """states [1, H_kv, T, D] -> [R, H_kv, longest, D]: the first lengths[r] tokens end row r, zeros stand before."""
+def padded(states: Tensor, lengths: Sequence[int], more: int = 0) -> Tensor:
+    """Each row's first `lengths[r]` tokens, ending together, with zeros before them, and `more` and ROOM tokens free.
+
+    states [R or 1, H_kv, T, D] -> [R, H_kv, longest + more + ROOM, D]. Zeros, because a mask does not hide NaN.
+    """
     longest = max(lengths)
-    rows = states.new_zeros((len(lengths), states.shape[1], longest, states.shape[3]))
+    size = (len(lengths), states.shape[1], longest + more + ROOM, states.shape[3])
+    rows, given = states.new_empty(size), states.expand(len(lengths), -1, -1, -1)
     for row, length in enumerate(lengths):
-        rows[row, :, longest - length :] = states[0, :, :length]
+        rows[row, :, : longest - length] = 0
+        rows[row, :, longest - length : longest] = given[row, :, :length]
     return rows
 
 

@@ -17,9 +17,12 @@ from torch import Tensor
 
 from inference.core.cache import PrefixCache
 from inference.core.decode import TICK, Guide, Row, Sampling, choose, first_logits
-from inference.core.ragged import RaggedBatch, can_cut
+from inference.core.ragged import RaggedBatch, can_cut, compacted
 
-MAX_ROWS = 64  # of a batch: each holds a copy of its prefix's keys and values
+MAX_ROWS = 32
+"""Of a batch, unless told otherwise. Each row has its own copy of its prefix: 45 KiB a token in the default model."""
+
+CHOOSING = 8  # rows whose distributions over the vocabulary are looked at together: a few MiB of working memory
 
 Place = tuple[int, int]  # number of the start, and of the row from there
 Tick = Callable[[float], None]
@@ -128,13 +131,16 @@ def written(writing: Writing, batch: Sequence[Place], tick: Tick) -> list[Row]:
     logits, rows = opened(writing, [start for start, _ in batch])
     going = list(range(len(made)))
     for length in range(1, max(limits) + 1):
-        choose(logits, [made[row] for row in going], samplings[0], writing.guide)
+        for at in range(0, len(going), CHOOSING):
+            some = [made[row] for row in going[at : at + CHOOSING]]
+            choose(logits[at : at + CHOOSING], some, samplings[0], writing.guide)
         stay = [at for at, row in enumerate(going) if length < limits[row] and not writing.finished(made[row].ids)]
         if not stay:
             break
         if length % TICK == 0:
             tick(length / max(limits))
         if len(stay) < len(going):
+            stay = compacted(stay)
             rows.keep(stay)
             going = [going[at] for at in stay]
         logits = rows.read([made[row].ids[-1] for row in going])
@@ -142,19 +148,11 @@ def written(writing: Writing, batch: Sequence[Place], tick: Tick) -> list[Row]:
 
 
 def opened(writing: Writing, starts: Sequence[int]) -> tuple[Tensor, RaggedBatch]:
-    """Next-token logits [R, V] where the rows begin, which are of the starts of these numbers, and what they read.
-
-    Each start is read once, however many rows go on from it.
-    """
-    once = sorted(set(starts))
-    texts = [writing.starts[start].ids for start in once]
+    """Next-token logits [R, V] where the rows begin, which are of the starts of these numbers, and what they read."""
+    texts = [writing.starts[start].ids for start in starts]
     if writing.ragged and writing.prefix:
         rows = RaggedBatch.cut(writing.module, writing.prefix, [len(ids) - 1 for ids in texts])
-        logits = rows.read([ids[-1] for ids in texts])
-    else:
-        (ids,) = texts
-        logits, cache = first_logits(writing.module, ids, writing.prefix)
-        rows = RaggedBatch(writing.module, cache, [len(ids)])
-    which = [once.index(start) for start in starts]
-    rows.keep(which)
-    return logits[which], rows
+        return rows.read([ids[-1] for ids in texts]), rows
+    logits, cache = first_logits(writing.module, texts[0], writing.prefix)
+    cache.batch_repeat_interleave(len(texts))
+    return logits.expand(len(texts), -1), RaggedBatch(writing.module, cache, [len(ids) for ids in texts])

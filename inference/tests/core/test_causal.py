@@ -1,8 +1,11 @@
 """The causal test of a step, on the stand-in's planted choice."""
 
+from dataclasses import replace
+
 import pytest
 
-from inference.core import Problem, ReasonSettings, causal, invert, reason
+from inference.core import LanguageModel, Problem, ReasonSettings, causal, invert, reason
+from inference.tests.standin import parts
 
 MANY = 40
 
@@ -42,6 +45,39 @@ def test_the_counts_add_up(model, trace):
 def test_the_seed_decides(model, trace):
     assert examined(model, trace, 1, seed=2) == examined(model, trace, 1, seed=2)
     assert examined(model, trace, 1, seed=2) != examined(model, trace, 1, seed=3)
+
+
+def quiet(stage, share):
+    pass
+
+
+def test_steps_tested_together_are_tested_as_alone(model, trace):
+    """In whatever order; by the stand-in's script, and by a real decoding loop in one ragged batch."""
+    for writer in (model, LanguageModel(*parts(), "tiny")):
+        inversion = invert(writer, trace)
+        together = causal.test_steps(writer, trace, [2, 0, 1], 5, 3, inversion, quiet)
+        assert together == [causal.test_step(writer, trace, step, 5, 3, inversion, quiet) for step in (2, 0, 1)]
+        assert together == causal.test_steps(writer, trace, [2, 0, 1], 5, 3, None, quiet)  # each start on its own
+        assert all(test.rollouts == 5 and test.different for test in together)
+
+
+def test_what_two_tests_share_is_written_once(model, trace, monkeypatch):
+    """Where the end of one step is the beginning of the next, as with sentences in one line."""
+    first, second, *others = trace.steps
+    joined = replace(trace, steps=(replace(first, token_end=second.token_start), second, *others))
+    written, write = [], model.generate_many
+
+    def counted(starts, **options):
+        written.append([len(start.ids) - len(trace.prompt_ids) for start in starts])
+        return write(starts, **options)
+
+    monkeypatch.setattr(model, "generate_many", counted)
+    causal.test_steps(model, joined, [1, 0], 2, 0, None, quiet)
+    assert written == [[first.token_start, second.token_start, second.token_end]]
+
+
+def test_no_steps_to_test_ask_nothing_of_the_model(trace):
+    assert causal.test_steps(None, trace, [], 5, 0, None, quiet) == []
 
 
 def test_where_nothing_else_is_ever_written_there_is_no_effect(model):

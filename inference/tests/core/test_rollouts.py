@@ -4,6 +4,8 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
 from transformers.cache_utils import DynamicCache
 
@@ -100,10 +102,12 @@ def test_padding_is_never_looked_at(tiny, monkeypatch):
     where = starts(temperature=1.0)
     before = ids(together(tiny.module, where, 2))
 
-    def littered(states, lengths):
-        rows = torch.full((len(lengths), states.shape[1], max(lengths), states.shape[3]), 1e4)
+    clean = ragged.padded
+
+    def littered(states, lengths, more=0):
+        rows = clean(states, lengths, more)
         for row, length in enumerate(lengths):
-            rows[row, :, max(lengths) - length :] = states[0, :, :length]
+            rows[row, :, : max(lengths) - length] = 1e4
         return rows
 
     monkeypatch.setattr(ragged, "padded", littered)
@@ -125,8 +129,29 @@ def test_finished_rows_leave_with_the_padding_that_nobody_needs(tiny):
     with watching(tiny.module, lambda rows, known: widths.append((rows, known))):
         made = together(tiny.module, where, 2, finished=finished, prefix=prefix)
     assert ids(made) == [[row.ids[:size] for row in group] for group, size in zip(full, sizes, strict=True)]
-    assert widths[:3] == [(3, 49), (6, 50), (4, 32)]
+    assert widths[:3] == [(6, 49), (6, 50), (4, 32)]
     assert widths[-1] == (2, 13)
+
+
+@given(st.sets(st.integers(0, 20), min_size=1))
+def test_compacting_moves_rows_only_into_gaps(rows):
+    order = ragged.compacted(sorted(rows))
+    assert set(order) == rows
+    assert len(order) == len(rows)
+    moved = [(to, row) for to, row in enumerate(order) if to != row]
+    assert all(row >= len(rows) for _, row in moved)  # never a place that is written to
+    assert len(moved) == len([row for row in rows if row >= len(rows)])
+
+
+def test_rows_that_leave_one_by_one(tiny):
+    """With room used up in between."""
+    where = starts(tokens=2 * ragged.ROOM + 5, temperature=1.0)
+    full = [alone(tiny.module, start, 3) for start in where]
+    sizes = iter([70, 2, 133, 9, 9, 64, 65, 1, 130, 40, 3, 128, 100, 20, 66])
+    cut = [[row.ids[: next(sizes)] for row in group] for group in full]
+    stops = {tuple(row) for group in cut for row in group}
+    assert len(stops) == 15
+    assert ids(together(tiny.module, where, 3, finished=lambda new: tuple(new) in stops)) == cut
 
 
 def test_each_start_has_a_length_of_its_own(tiny):
