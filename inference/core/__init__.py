@@ -15,6 +15,7 @@ Torch is loaded when one of the names that need it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from inference.core.recipe import Recipe
 from inference.core.records import (
     Alternative,
     Answer,
@@ -32,6 +33,7 @@ from inference.core.records import (
 )
 
 if TYPE_CHECKING:
+    from inference.core.batch import Batch, Tally, explain_file, explained
     from inference.core.causal import test_step
     from inference.core.explain import candidates
     from inference.core.features import explanation_features, head_config
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from inference.core.weights import WeightsError, resolve
 
 HOMES = {
+    "Batch": "batch",
     "Head": "head",
     "HeadConfig": "head",
     "HeadMismatchError": "head",
@@ -51,9 +54,12 @@ HOMES = {
     "InverseExplanation": "inverse",
     "InverseSettings": "inverse",
     "LanguageModel": "language_model",
+    "Tally": "batch",
     "WeightsError": "weights",
     "candidates": "explain",
+    "explain_file": "batch",
     "explain_inverse": "inverse",
+    "explained": "batch",
     "explanation_features": "features",
     "head_config": "features",
     "invert": "inversion",
@@ -75,6 +81,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Alternative",
     "Answer",
+    "Batch",
     "Candidate",
     "EvidenceRecord",
     "Head",
@@ -88,14 +95,18 @@ __all__ = [
     "Progress",
     "ReasonSettings",
     "ReasoningError",
+    "Recipe",
     "Step",
     "StepSignals",
     "StepTest",
+    "Tally",
     "Token",
     "Trace",
     "WeightsError",
     "candidates",
+    "explain_file",
     "explain_inverse",
+    "explained",
     "explanation_features",
     "head_config",
     "invert",
