@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--out", type=Path, metavar="FILE.jsonl", help="append lines here, and go on from what is there"
     )
-    made.add_argument("--again", action="store_true", help="explain anew what failed in the out file")
+    made.add_argument("--again", action="store_true", help="try the next seed for what failed in the out file")
     made.add_argument("--head", type=Path, metavar="DIR", help="a trained head's folder; only for method inverse")
     made.add_argument("--revision", default="", help="of a model on the hub")
     made.add_argument("--device", default="cpu", help="cpu, cuda or mps")

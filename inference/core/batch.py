@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ INTERRUPTED = 130  # exit status, as shells have it for Ctrl-C
 class Batch:
     """What to explain and how. Without `out` lines go to standard output; `about` joins each line's provenance.
 
-    `limit` takes the first so many usable problems, `again` explains those anew that failed before.
+    `limit` takes the first so many usable problems, `again` tries the next seed for those that failed before.
     """
 
     problems: Path
@@ -45,7 +45,7 @@ class Batch:
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit is {self.limit}; allowed is 1 or more. Leave it out to take all problems.")
         if self.again and self.out is None:
-            raise ValueError("again needs an out file: it explains anew what failed in that file.")
+            raise ValueError("again needs an out file: it tries anew what failed in that file.")
 
 
 @dataclass
@@ -126,7 +126,9 @@ def work(
         progress("Loading the model", 0.0)
         model, head = load()
         for problem in todo:
-            line = explained(model, head, problem, batch.recipe, batch.about, progress)
+            before = out.dropped.get(problem.key)
+            failed_seeds = before["provenance"]["failed_seeds"] if before else ()
+            line = explained(model, head, problem, batch.recipe, batch.about, failed_seeds, progress)
             out.append(line)
             tally.count(line)
             done()
@@ -151,20 +153,24 @@ def explained(
     problem: ParsedProblem,
     recipe: Recipe,
     about: Mapping[str, Any] | None = None,
+    failed_seeds: Sequence[int] = (),
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """One line of the out file (its fields: docs/inverse-reasoning.md).
 
-    What the model wrote and cannot be used makes a line with `error`, which quotes it; every other error is raised.
+    The chain is written with the recipe's seed, or with the one after the last of `failed_seeds`, as the worker does:
+    a seed that failed would fail again. What the model wrote and cannot be used makes a line with `error`, which
+    quotes it; every other error is raised.
     """
     started = time.monotonic()
+    seed = failed_seeds[-1] + 1 if failed_seeds else recipe.seed
     trace, text, evidence, failure = None, None, None, None
     try:
-        settings = ReasonSettings(max_new_tokens=recipe.max_new_tokens, seed=recipe.seed)
+        settings = ReasonSettings(max_new_tokens=recipe.max_new_tokens, seed=seed)
         trace = reason(model, Problem(problem.question, problem.options), settings, progress)
         text, evidence = explanation(model, head, trace, recipe, progress)
     except ReasoningError as error:
-        failure = str(error)
+        failure, failed_seeds = str(error), [*failed_seeds, seed]
     return {
         "schema": SCHEMA,
         "key": problem.key,
@@ -174,7 +180,7 @@ def explained(
         "text": text,
         "evidence": evidence,
         "error": failure,
-        "provenance": {**provenance(model), **(about or {})},
+        "provenance": {**provenance(model), **(about or {}), "seed": seed, "failed_seeds": list(failed_seeds)},
         "seconds": round(time.monotonic() - started, 2),
     }
 
@@ -199,6 +205,6 @@ def posed_as(problem: ParsedProblem) -> dict[str, Any]:
 
 
 def shortened(trace: Trace) -> dict[str, Any]:
-    """Without the tokens, which would make a line many times as long; seed and settings give them again."""
+    """Without the tokens, which would make a line many times as long; settings and seed give them again."""
     answer = trace.answer
     return {"chain": trace.chain, "answer": answer.text, "answer_index": answer.index, "read_by": answer.read_by}

@@ -44,6 +44,7 @@ class StandardOut:
     """Lines for another program to read; there is nothing to go on with."""
 
     known: Mapping[str, dict[str, Any]] = {}
+    dropped: Mapping[str, dict[str, Any]] = {}
 
     def __enter__(self) -> StandardOut:
         return self
@@ -57,7 +58,7 @@ class StandardOut:
 
 
 class OutFile:
-    """`known` maps the key of each problem that is in the file to its line.
+    """`known` maps the key of each problem that is in the file to its line, `dropped` of each that was taken out.
 
     `settings` are those of this run, `problems` (key -> question and options) what it wants explained. With `again`
     the lines that hold an error are dropped on entering, and so made anew. Entering raises OutFileError when another
@@ -70,6 +71,7 @@ class OutFile:
     ) -> None:
         self.path, self.settings, self.problems, self.again = path.resolve(), settings, problems, again
         self.known: dict[str, dict[str, Any]] = {}
+        self.dropped: dict[str, dict[str, Any]] = {}
         self.new = False
         self.opened: list[BinaryIO] = []
 
@@ -157,7 +159,8 @@ class OutFile:
 
     def keep(self, lines: list[dict[str, Any]]) -> None:
         kept = [line for line in lines if line["error"] is None or not self.again]
-        if len(kept) < len(lines):
+        self.dropped = {line["key"]: line for line in lines if line["error"] is not None and self.again}
+        if self.dropped:
             self.rewrite(kept)
         self.known = {line["key"]: line for line in kept}
 

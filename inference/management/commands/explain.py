@@ -36,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--out", type=Path, metavar="FILE.jsonl", help="Append here; by default lines are printed."
         )
-        parser.add_argument("--again", action="store_true", help="Explain anew what failed in the out file.")
+        parser.add_argument("--again", action="store_true", help="Try the next seed for what failed in the file.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         from inference.core.batch import INTERRUPTED, Batch, explain_file

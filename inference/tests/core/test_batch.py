@@ -187,6 +187,26 @@ def test_a_failure_is_a_line_with_its_reason_and_is_made_again_only_when_asked(
     assert out.read_bytes() == before
     assert run(problems, "--out", out, "--again") == 0
     assert sorted((line["key"], line["error"]) for line in lines(out)) == [(f"p{i}", None) for i in range(4)]
+    seeds = {line["key"]: (line["provenance"]["seed"], line["provenance"]["failed_seeds"]) for line in lines(out)}
+    assert seeds == {"p0": (0, []), "p1": (1, [0]), "p2": (0, []), "p3": (0, [])}
+
+
+def test_each_asking_again_tries_the_next_seed(model, problems, out, monkeypatch):
+    generate, tried = model.generate, []
+
+    def silent_up_to_seed_6(ids, sampling, **options):
+        if "clouds" not in model.decode(ids).rpartition("user\n")[2]:
+            return generate(ids, sampling, **options)
+        tried.append(sampling.seed)
+        return generate(ids, sampling, **options) if sampling.seed > 6 else [()]
+
+    monkeypatch.setattr(model, "generate", silent_up_to_seed_6)
+    run(problems, "--out", out, "--seed", 5)
+    run(problems, "--out", out, "--seed", 5, "--again")
+    assert lines(out)[-1]["provenance"]["failed_seeds"] == [5, 6]
+    run(problems, "--out", out, "--seed", 5, "--again")
+    assert (lines(out)[-1]["key"], lines(out)[-1]["error"]) == ("p1", None)
+    assert tried == [5, 6, 7]
 
 
 def test_an_error_that_is_not_the_models_own_is_no_result(model, problems, out, monkeypatch):
