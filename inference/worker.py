@@ -5,24 +5,21 @@ Together with the cores, the only module that imports torch; tasks import it whe
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import platform
 import threading
 import time
 from dataclasses import asdict
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
-from safetensors import SafetensorError
 
 from inference import core, heads, models, queue
 from inference.core.feature_cache import FeatureCache
 from inference.core.head import Head, HeadMismatchError
+from inference.core.language_model import LOADING_ERRORS
+from inference.core.provenance import provenance
 from inference.core.records import Problem, ReasoningError, ReasonSettings, Trace
 
 log = logging.getLogger(__name__)
@@ -30,9 +27,6 @@ log = logging.getLogger(__name__)
 stop = threading.Event()  # set by the server on its way out: the trace in progress is handed back
 RENEW_EVERY = 2.0  # seconds between two renewals of the lease
 SEEDS_TRIED = 3  # chains sampled for one asking before its explanations fail
-
-# What libraries raise for a model that is not there, does not fit into memory, or has no code or device to run on.
-LOADING_ERRORS = (OSError, ValueError, RuntimeError, ImportError, AssertionError, SafetensorError)
 
 _loading = threading.Lock()
 
@@ -225,24 +219,3 @@ def fail_all(row: models.Trace, reason: str) -> None:
         for explanation in row.explanations.pending():
             fail(row, explanation, reason)
         queue.release(row, finished=True)
-
-
-def provenance(model: core.LanguageModel) -> dict[str, Any]:
-    return {
-        "model": model.name,
-        "revision": model.revision,
-        "device": model.device,
-        "dtype": model.dtype_name,
-        "torch": version("torch"),
-        "transformers": version("transformers"),
-        "python": platform.python_version(),
-        "code": code_version(),
-    }
-
-
-@cache
-def code_version() -> str:
-    """The project's version and a hash of the core's sources, so that any change of the engine shows."""
-    sources = sorted(Path(core.__file__).parent.glob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    return f"{version('sage-web')}+core.{digest[:12]}"

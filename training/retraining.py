@@ -17,6 +17,7 @@ from torch import Tensor
 
 from inference import core, heads, worker
 from inference.core.head import Head, HeadMismatchError, Scorer
+from inference.core.provenance import code_version
 from inference.models import HeadVersion, Promotion
 from studies.models import Study
 from training import attempts, card, files, material, snapshot
@@ -299,7 +300,7 @@ def put_into_use(wanted: Wanted, data: Data, run: TrainingRun) -> None:
 
 def settings_of(wanted: Wanted) -> dict[str, Any]:
     return {
-        "code": worker.code_version(),
+        "code": code_version(),
         "seed": wanted.seed,
         "both_bad": "counted as a tie",
         "held_out_share": HELD_OUT_SHARE,

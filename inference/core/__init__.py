@@ -15,6 +15,7 @@ Torch is loaded when one of the names that need it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from inference.core.recipe import Recipe
 from inference.core.records import (
     Alternative,
     Answer,
@@ -32,7 +33,12 @@ from inference.core.records import (
 )
 
 if TYPE_CHECKING:
+<<<<<<< HEAD
     from inference.core.causal import test_step, test_steps
+=======
+    from inference.core.batch import Batch, Tally, explain_file, explained
+    from inference.core.causal import test_step
+>>>>>>> lane-explain
     from inference.core.explain import candidates
     from inference.core.features import explanation_features, head_config
     from inference.core.head import Head, HeadConfig, HeadMismatchError
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
     from inference.core.weights import WeightsError, resolve
 
 HOMES = {
+    "Batch": "batch",
     "Head": "head",
     "HeadConfig": "head",
     "HeadMismatchError": "head",
@@ -52,11 +59,17 @@ HOMES = {
     "InverseExplanation": "inverse",
     "InverseSettings": "inverse",
     "LanguageModel": "language_model",
+<<<<<<< HEAD
     "RolloutMemoryError": "rollouts",
     "Start": "rollouts",
+=======
+    "Tally": "batch",
+>>>>>>> lane-explain
     "WeightsError": "weights",
     "candidates": "explain",
+    "explain_file": "batch",
     "explain_inverse": "inverse",
+    "explained": "batch",
     "explanation_features": "features",
     "head_config": "features",
     "invert": "inversion",
@@ -80,6 +93,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Alternative",
     "Answer",
+    "Batch",
     "Candidate",
     "EvidenceRecord",
     "Head",
@@ -93,16 +107,23 @@ __all__ = [
     "Progress",
     "ReasonSettings",
     "ReasoningError",
+<<<<<<< HEAD
     "RolloutMemoryError",
     "Start",
+=======
+    "Recipe",
+>>>>>>> lane-explain
     "Step",
     "StepSignals",
     "StepTest",
+    "Tally",
     "Token",
     "Trace",
     "WeightsError",
     "candidates",
+    "explain_file",
     "explain_inverse",
+    "explained",
     "explanation_features",
     "head_config",
     "invert",

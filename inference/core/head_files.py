@@ -32,10 +32,10 @@ def save(head: Head, folder: Path, card: str = "") -> str:
     Raises HeadSaveError when it cannot be written, for example because the disk is full.
     """
     weights, config = contents(head)
-    digest = hashlib.sha256(weights + config).hexdigest()
-    if not (folder / digest).exists():
-        write(folder / digest, weights, config, card)
-    return digest
+    sha256 = hashlib.sha256(weights + config).hexdigest()
+    if not (folder / sha256).exists():
+        write(folder / sha256, weights, config, card)
+    return sha256
 
 
 def save_as(head: Head, path: Path, card: str = "") -> str:
@@ -106,12 +106,8 @@ def read(path: Path, number: int = 1) -> Head:
 
     Raises HeadMismatchError when a file is missing, unreadable, was changed, or has another feature spec.
     """
-    try:
-        weights, config = (path / WEIGHTS).read_bytes(), (path / CONFIG).read_bytes()
-    except OSError as error:
-        raise HeadMismatchError(f"{path} is no complete head: {error}. A head is {WEIGHTS} and {CONFIG}.") from error
-    digest = hashlib.sha256(weights + config).hexdigest()
-    if looks_like_hash(path.name) and path.name != digest:
+    weights, config = stored(path)
+    if looks_like_hash(path.name) and path.name != hashlib.sha256(weights + config).hexdigest():
         raise HeadMismatchError(f"{path} is not the head that was saved: its SHA-256 does not match its name.")
     try:
         head = Head(HeadConfig.from_json(json.loads(config)), number)
@@ -119,6 +115,18 @@ def read(path: Path, number: int = 1) -> Head:
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:  # of json, torch and safetensors
         raise HeadMismatchError(f"{path} is no head of this version: {error}") from error
     return head.eval()
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a head's own folder, as the registry has it. Raises HeadMismatchError when a file is missing."""
+    return hashlib.sha256(b"".join(stored(path))).hexdigest()
+
+
+def stored(path: Path) -> tuple[bytes, bytes]:
+    try:
+        return (path / WEIGHTS).read_bytes(), (path / CONFIG).read_bytes()
+    except OSError as error:
+        raise HeadMismatchError(f"{path} is no complete head: {error}. A head is {WEIGHTS} and {CONFIG}.") from error
 
 
 def looks_like_hash(name: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
@@ -18,6 +19,9 @@ from inference.core.records import Token
 from inference.core.rollouts import MAX_ROWS, Start, roll
 
 Message = dict[str, str]  # {"role": "user", "content": "..."}
+
+LOADING_ERRORS = (OSError, ValueError, RuntimeError, ImportError, AssertionError, SafetensorError)
+"""What libraries raise for a model that is missing, does not fit into memory, or has no code or device to run on."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PLAIN_TEMPLATE = (

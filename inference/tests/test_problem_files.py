@@ -9,9 +9,10 @@ from django.core.management import CommandError, call_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference import problem_files
+from inference.core import problem_files
+from inference.core.problem_files import KINDS, ProblemFileError, guess_format, read_problems
 from inference.models import Problem, ProblemSet
-from inference.problem_files import STARTER, ProblemFileError, read_problems, store
+from inference.problem_files import STARTER, store
 
 SAGE = {"key": "p1", "kind": "maths", "question": "What is 2 + 3?", "options": ["4", "5"], "gold": 1}
 AQUA = {"question": "What is 2 + 3?", "options": ["A)4", "B) 5"], "rationale": "Add.", "correct": "B"}
@@ -139,6 +140,20 @@ def test_files_that_cannot_be_used_as_a_whole(write, tmp_path, monkeypatch):
     monkeypatch.setattr(problem_files, "MAX_FILE_BYTES", 10)
     with pytest.raises(ProblemFileError, match=r"allowed: 10\. Split the file"):
         read_problems(write(SAGE), "sage")
+
+
+def test_the_reader_and_the_rows_know_the_same_kinds():
+    assert list(KINDS) == Problem.Kind.values
+
+
+@pytest.mark.parametrize(("format", "row"), [("sage", SAGE), ("aqua-rat", AQUA), ("commonsenseqa", QA)])
+def test_the_format_is_told_by_the_first_line_that_can_be_read(write, format, row):
+    assert guess_format(write(b"{", b"[]", row)) == format
+
+
+def test_a_file_of_no_known_format_is_refused_with_what_would_tell(write):
+    with pytest.raises(ProblemFileError, match=r"'key' \(sage\), 'correct' \(aqua-rat\), 'answerKey'"):
+        guess_format(write({"question": "What is 2 + 3?"}))
 
 
 TEXTS = st.text(alphabet="aB) 05\0\ud800", max_size=5)

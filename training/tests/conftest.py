@@ -13,8 +13,9 @@ from django.core import serializers
 from django.core.management import call_command
 
 from inference import heads, queue, worker
+from inference.core.problem_files import read_problems
 from inference.models import Explainer, Explanation, HeadVersion, Problem, ProblemSet, Trace
-from inference.problem_files import STARTER, read_problems, store
+from inference.problem_files import STARTER, store
 from inference.tests.standin import stand_in_model
 from studies import assignment, judging, launch
 from studies.models import Arm, Comparison, Study

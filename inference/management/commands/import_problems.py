@@ -8,7 +8,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from inference import problem_files
+from inference.core import problem_files
+from inference.problem_files import store
 
 
 class Command(BaseCommand):
@@ -34,7 +35,7 @@ class Command(BaseCommand):
             raise CommandError(f"--limit {limit}: allowed is 1 or more. Leave it out to take all problems.")
         problems = self.read(options["file"], options["format"], options["skip_bad_lines"])[:limit]
         try:
-            problem_set = problem_files.store(options["slug"], options["name"], options["source"], problems)
+            problem_set = store(options["slug"], options["name"], options["source"], problems)
         except ValidationError as error:
             report = "; ".join(f"--{name}: {' '.join(texts)}" for name, texts in error.message_dict.items())
             raise CommandError(f"{report} Nothing was imported.") from error

@@ -9,8 +9,9 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
+from inference.core.problem_files import read_problems
 from inference.models import Explainer, ProblemSet
-from inference.problem_files import STARTER, read_problems, store
+from inference.problem_files import STARTER, store
 from studies.launch import launch
 from studies.models import Arm, CheckItem, Study
 

@@ -1,0 +1,116 @@
+"""Explain the problems of a file, without Django and without a database.
+
+    python -m inference.core --problems FILE --method METHOD --model SOURCE [--limit N] [--out FILE.jsonl]
+
+FILE holds JSON lines as AQUA-RAT, CommonsenseQA or `manage.py import_problems` have them. METHOD is inverse, chain or
+self_explain, SOURCE a hub name, a folder or a .gguf file. One JSON object a problem is appended to FILE.jsonl, or
+printed. A run that was stopped or killed goes on with the same command; a file made with other settings is refused.
+Everything else is said on standard error. Exit status: 0 all done, 1 refused, 2 wrong options, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from inference.core.batch import INTERRUPTED, Batch, explain_file
+from inference.core.features import head_config
+from inference.core.head import Head, HeadMismatchError
+from inference.core.head_files import digest
+from inference.core.language_model import DTYPES, LOADING_ERRORS, LanguageModel
+from inference.core.out_file import OutFileError
+from inference.core.problem_files import ProblemFileError
+from inference.core.recipe import BOUNDS, METHODS, UNTRAINED, Recipe
+from inference.core.weights import resolve
+
+
+class LoadingError(Exception):
+    """The model could not be loaded. Says which, and why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    made = parser()
+    options = made.parse_args(arguments)
+    console = Console(stderr=True)
+    try:
+        batch = batch_of(options, made)
+        tally = explain_file(batch, lambda: loaded(options, batch.recipe, console), console)
+    except (ProblemFileError, OutFileError, LoadingError, HeadMismatchError, OSError) as error:
+        console.print(f"{error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("Interrupted before anything was begun.")
+        return INTERRUPTED
+    console.print(f"{tally}", markup=False, highlight=False, soft_wrap=True)
+    return tally.status
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        "python -m inference.core", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--problems", type=Path, required=True, metavar="FILE")
+    made.add_argument("--method", choices=METHODS, required=True)
+    made.add_argument("--model", required=True, metavar="SOURCE", help="hub name, folder or .gguf file")
+    made.add_argument("--limit", type=int, metavar="N", help="take only the first N usable problems")
+    made.add_argument(
+        "--out", type=Path, metavar="FILE.jsonl", help="append lines here, and go on from what is there"
+    )
+    made.add_argument("--again", action="store_true", help="try the next seed for what failed in the out file")
+    made.add_argument("--head", type=Path, metavar="DIR", help="a trained head's folder; only for method inverse")
+    made.add_argument("--revision", default="", help="of a model on the hub")
+    made.add_argument("--device", default="cpu", help="cpu, cuda or mps")
+    made.add_argument("--dtype", choices=list(DTYPES), default="float32")
+    made.add_argument("--threads", type=int, default=0, metavar="N", help="of torch; 0 leaves them to torch")
+    made.add_argument("--seed", type=int, default=0, help="0 writes the chain greedily")
+    for name, (least, most) in BOUNDS.items():
+        option, default = f"--{name.replace('_', '-')}", getattr(Recipe, name)
+        made.add_argument(option, type=int, default=default, metavar="N", help=f"{least} to {most}; {default}")
+    return made
+
+
+def batch_of(options: argparse.Namespace, made: argparse.ArgumentParser) -> Batch:
+    """Ends the process with status 2 and a message where an option cannot be taken."""
+    if options.head and options.method != "inverse":
+        made.error(f"--head is only for method inverse, not {options.method}")
+    names = ("method", "model", "revision", "device", "dtype", "seed", *BOUNDS)
+    head = digest(options.head) if options.head else UNTRAINED
+    try:
+        recipe = Recipe(**{name: getattr(options, name) for name in names}, head=head)
+        return Batch(options.problems, recipe, options.out, options.limit, options.again)
+    except ValueError as error:
+        made.error(f"{error}")
+
+
+def loaded(options: argparse.Namespace, recipe: Recipe, console: Console) -> tuple[LanguageModel, Head | None]:
+    try:
+        source = resolve(recipe.model, Path(os.environ.get("VAR_DIR", "var")), console.print)
+        model = LanguageModel.load(
+            source, recipe.revision, recipe.dtype, recipe.device, options.threads, name=recipe.model
+        )
+    except LOADING_ERRORS as error:
+        raise LoadingError(f"The model {recipe.model!r} could not be loaded: {error}") from error
+    return model, head_for(model, options.head) if recipe.method == "inverse" else None
+
+
+def head_for(model: LanguageModel, folder: Path | None) -> Head:
+    """Raises HeadMismatchError for a head that was fitted for another model or other features."""
+    expected = head_config(model)
+    if folder is None:
+        return Head(expected)
+    head = Head.read(folder)
+    found = head.config.differences(expected)
+    if found:
+        raise HeadMismatchError(
+            f"{folder} was fitted for another model or other features: it has {'; '.join(found)}."
+        )
+    return head
+
+
+if __name__ == "__main__":
+    sys.exit(main())

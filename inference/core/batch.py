@@ -1,0 +1,210 @@
+"""Explain the problems of a file one after the other: the loop behind both `explain` commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from inference.core.head import Head
+from inference.core.inverse import InverseSettings, explain_inverse
+from inference.core.language_model import LanguageModel
+from inference.core.out_file import SCHEMA, OutFile, StandardOut
+from inference.core.problem_files import ParsedProblem, ProblemFileError, guess_format, scan
+from inference.core.provenance import provenance
+from inference.core.reasoning import reason, silent
+from inference.core.recipe import Recipe
+from inference.core.records import Problem, Progress, ReasoningError, ReasonSettings, Trace
+from inference.core.self_explanation import self_explain
+
+INTERRUPTED = 130  # exit status, as shells have it for Ctrl-C
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What to explain and how. Without `out` lines go to standard output; `about` joins each line's provenance.
+
+    `limit` takes the first so many usable problems, `again` tries the next seed for those that failed before.
+    """
+
+    problems: Path
+    recipe: Recipe
+    out: Path | None = None
+    limit: int | None = None
+    again: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit is {self.limit}; allowed is 1 or more. Leave it out to take all problems.")
+        if self.again and self.out is None:
+            raise ValueError("again needs an out file: it tries anew what failed in that file.")
+
+
+@dataclass
+class Tally:
+    """How a run went, in problems; `before` are those of `explained` and `failed` that an earlier run made."""
+
+    wanted: int
+    before: int = 0
+    explained: int = 0
+    failed: int = 0
+    interrupted: bool = False
+
+    def count(self, line: Mapping[str, Any]) -> None:
+        if line["error"] is None:
+            self.explained += 1
+        else:
+            self.failed += 1
+
+    def __str__(self) -> str:
+        text = f"{self.explained} of {self.wanted} problems explained, {self.failed} failed"
+        text += f"; {self.before} of these were in the file before." if self.before else "."
+        return f"Interrupted. {text} The same command goes on from here." if self.interrupted else text
+
+    @property
+    def status(self) -> int:
+        return INTERRUPTED if self.interrupted else 0
+
+
+def explain_file(batch: Batch, load: Callable[[], tuple[LanguageModel, Head | None]], console: Console) -> Tally:
+    """Explain what is not in the out file yet. `load` is called only if there is anything; None is no head.
+
+    `console` gets the bar and remarks. An interruption (Ctrl-C) ends the run after the last whole line and is told in
+    the tally. Raises ProblemFileError, OutFileError, OSError, and what `load` raises.
+    """
+    problems = {problem.key: problem for problem in read(batch, console)}
+    tally = Tally(len(problems))
+    try:
+        with opened(batch, problems) as out:
+            known = [out.known[key] for key in problems if key in out.known]
+            tally.before = len(known)
+            for line in known:
+                tally.count(line)
+            todo = [problem for key, problem in problems.items() if key not in out.known]
+            if todo:
+                work(batch, todo, load, out, tally, console)
+    except KeyboardInterrupt:
+        tally.interrupted = True
+    return tally
+
+
+def read(batch: Batch, console: Console) -> list[ParsedProblem]:
+    """The usable problems, at most `limit`; lines that cannot be used are named on the console and left out."""
+    format = guess_format(batch.problems)
+    reading = scan(batch.problems, format)
+    if not reading.problems:
+        raise ProblemFileError(f"{batch.problems}: no usable problem for the format {format}.\n{reading.report()}")
+    if reading.faults:
+        console.print(f"Left out {reading.count}:\n{reading.report()}", markup=False, highlight=False, soft_wrap=True)
+    return reading.problems[: batch.limit]
+
+
+def opened(batch: Batch, problems: Mapping[str, ParsedProblem]) -> OutFile | StandardOut:
+    if batch.out is None:
+        return StandardOut()
+    posed = {key: posed_as(problem) for key, problem in problems.items()}
+    return OutFile(batch.out, batch.recipe.to_json(), posed, batch.again)
+
+
+def work(
+    batch: Batch,
+    todo: list[ParsedProblem],
+    load: Callable[[], tuple[LanguageModel, Head | None]],
+    out: OutFile | StandardOut,
+    tally: Tally,
+    console: Console,
+) -> None:
+    with bar(len(todo), console) as (progress, done):
+        progress("Loading the model", 0.0)
+        model, head = load()
+        for problem in todo:
+            before = out.dropped.get(problem.key)
+            failed_seeds = before["provenance"]["failed_seeds"] if before else ()
+            line = explained(model, head, problem, batch.recipe, batch.about, failed_seeds, progress)
+            out.append(line)
+            tally.count(line)
+            done()
+
+
+@contextmanager
+def bar(total: int, console: Console) -> Iterator[tuple[Progress, Callable[[], None]]]:
+    """A bar that shows how many problems are done and the stage of the one at hand."""
+    columns = TextColumn("{task.description:<42}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    # Lines may go to standard output, which the bar would otherwise take for remarks of its own.
+    with Bar(*columns, console=console, redirect_stdout=False) as shown:
+        task = shown.add_task("", total=total)
+        yield (
+            lambda stage, share: shown.update(task, description=f"{stage} ({share:.0%})"),
+            lambda: shown.advance(task),
+        )
+
+
+def explained(
+    model: LanguageModel,
+    head: Head | None,
+    problem: ParsedProblem,
+    recipe: Recipe,
+    about: Mapping[str, Any] | None = None,
+    failed_seeds: Sequence[int] = (),
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """One line of the out file (its fields: docs/inverse-reasoning.md).
+
+    The chain is written with the recipe's seed, or with the one after the last of `failed_seeds`, as the worker does:
+    a seed that failed would fail again. What the model wrote and cannot be used makes a line with `error`, which
+    quotes it; every other error is raised.
+    """
+    started = time.monotonic()
+    seed = failed_seeds[-1] + 1 if failed_seeds else recipe.seed
+    trace, text, evidence, failure = None, None, None, None
+    try:
+        settings = ReasonSettings(max_new_tokens=recipe.max_new_tokens, seed=seed)
+        trace = reason(model, Problem(problem.question, problem.options), settings, progress)
+        text, evidence = explanation(model, head, trace, recipe, progress)
+    except ReasoningError as error:
+        failure, failed_seeds = str(error), [*failed_seeds, seed]
+    return {
+        "schema": SCHEMA,
+        "key": problem.key,
+        "problem": posed_as(problem),
+        "settings": recipe.to_json(),
+        "trace": shortened(trace) if trace else None,
+        "text": text,
+        "evidence": evidence,
+        "error": failure,
+        "provenance": {**provenance(model), **(about or {}), "seed": seed, "failed_seeds": list(failed_seeds)},
+        "seconds": round(time.monotonic() - started, 2),
+    }
+
+
+def explanation(
+    model: LanguageModel, head: Head | None, trace: Trace, recipe: Recipe, progress: Progress
+) -> tuple[str, dict[str, Any] | None]:
+    """The text by the recipe's method, and the evidence record where the method measures anything."""
+    if recipe.method == "chain":
+        return trace.chain, None
+    if recipe.method == "self_explain":
+        return self_explain(model, trace, progress), None
+    if head is None:
+        raise ValueError("method inverse needs a head; an untrained one is Head(head_config(model))")
+    settings = InverseSettings(recipe.candidates, recipe.tested_steps, recipe.rollouts, recipe.seed)
+    made = explain_inverse(model, trace, head, settings, progress)
+    return made.text, made.record.to_json()
+
+
+def posed_as(problem: ParsedProblem) -> dict[str, Any]:
+    return {"question": problem.question, "options": list(problem.options)}
+
+
+def shortened(trace: Trace) -> dict[str, Any]:
+    """Without the tokens, which would make a line many times as long; settings and seed give them again."""
+    answer = trace.answer
+    return {"chain": trace.chain, "answer": answer.text, "answer_index": answer.index, "read_by": answer.read_by}
