@@ -35,12 +35,15 @@ if TYPE_CHECKING:
     from inference.core.causal import test_step
     from inference.core.explain import candidates
     from inference.core.features import explanation_features, head_config
+    from inference.core.gradient import gradient_times_input
     from inference.core.head import Head, HeadConfig, HeadMismatchError
     from inference.core.inverse import InverseExplanation, InverseSettings, explain_inverse
     from inference.core.inversion import Inversion, invert
     from inference.core.language_model import LanguageModel
     from inference.core.reasoning import reason
     from inference.core.self_explanation import self_explain
+    from inference.core.suppression import direct_suppression, full_suppression
+    from inference.core.trajectory import Trajectory, answer_trajectory
     from inference.core.weights import WeightsError, resolve
 
 HOMES = {
@@ -51,10 +54,15 @@ HOMES = {
     "InverseExplanation": "inverse",
     "InverseSettings": "inverse",
     "LanguageModel": "language_model",
+    "Trajectory": "trajectory",
     "WeightsError": "weights",
+    "answer_trajectory": "trajectory",
     "candidates": "explain",
+    "direct_suppression": "suppression",
     "explain_inverse": "inverse",
     "explanation_features": "features",
+    "full_suppression": "suppression",
+    "gradient_times_input": "gradient",
     "head_config": "features",
     "invert": "inversion",
     "reason": "reasoning",
@@ -93,10 +101,15 @@ __all__ = [
     "StepTest",
     "Token",
     "Trace",
+    "Trajectory",
     "WeightsError",
+    "answer_trajectory",
     "candidates",
+    "direct_suppression",
     "explain_inverse",
     "explanation_features",
+    "full_suppression",
+    "gradient_times_input",
     "head_config",
     "invert",
     "reason",
