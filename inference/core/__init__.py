@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 >>>>>>> lane-explain
     from inference.core.explain import candidates
     from inference.core.features import explanation_features, head_config
+    from inference.core.gradient import gradient_times_input
     from inference.core.head import Head, HeadConfig, HeadMismatchError
     from inference.core.inverse import InverseExplanation, InverseSettings, explain_inverse
     from inference.core.inversion import Inversion, invert
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from inference.core.reasoning import reason
     from inference.core.rollouts import RolloutMemoryError, Start, roll
     from inference.core.self_explanation import self_explain
+    from inference.core.suppression import direct_suppression, full_suppression
+    from inference.core.trajectory import Trajectory, answer_trajectory
     from inference.core.weights import WeightsError, resolve
 
 HOMES = {
@@ -60,17 +63,28 @@ HOMES = {
     "InverseSettings": "inverse",
     "LanguageModel": "language_model",
 <<<<<<< HEAD
+<<<<<<< HEAD
     "RolloutMemoryError": "rollouts",
     "Start": "rollouts",
 =======
     "Tally": "batch",
 >>>>>>> lane-explain
+=======
+    "Trajectory": "trajectory",
+>>>>>>> lane-probes
     "WeightsError": "weights",
+    "answer_trajectory": "trajectory",
     "candidates": "explain",
+<<<<<<< HEAD
     "explain_file": "batch",
+=======
+    "direct_suppression": "suppression",
+>>>>>>> lane-probes
     "explain_inverse": "inverse",
     "explained": "batch",
     "explanation_features": "features",
+    "full_suppression": "suppression",
+    "gradient_times_input": "gradient",
     "head_config": "features",
     "invert": "inversion",
     "reason": "reasoning",
@@ -119,12 +133,20 @@ __all__ = [
     "Tally",
     "Token",
     "Trace",
+    "Trajectory",
     "WeightsError",
+    "answer_trajectory",
     "candidates",
+<<<<<<< HEAD
     "explain_file",
+=======
+    "direct_suppression",
+>>>>>>> lane-probes
     "explain_inverse",
     "explained",
     "explanation_features",
+    "full_suppression",
+    "gradient_times_input",
     "head_config",
     "invert",
     "reason",

@@ -21,16 +21,19 @@ OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Stated:
-    """What stands after the last "Answer:". `start` is its character offset in the chain."""
+    """What stands after the last "Answer:". `start` is its character offset in the chain, `cue` that of "Answer:"."""
 
     text: str
     start: int
+    cue: int
 
 
 def find_stated(chain: str) -> Stated | None:
     """The last non-empty "Answer: ..." (or "the answer is ...") of the chain."""
     found = [cue for cue in CUE.finditer(chain) if cue["value"].strip()]
-    return Stated(found[-1]["value"].strip(), found[-1].start("value")) if found else None
+    if not found:
+        return None
+    return Stated(found[-1]["value"].strip(), found[-1].start("value"), found[-1].start())
 
 
 def read_answer(chain: str, options: Sequence[str]) -> Answer | None:

@@ -1,10 +1,12 @@
 """A stand-in model and one of its traces, for the tests of the core."""
 
+import copy
+
 import pytest
 import torch
 
 from inference.core import Head, Problem, ReasonSettings, head_config, reason
-from inference.tests.standin import stand_in_model
+from inference.tests.standin import StandIn, parts, stand_in_model
 
 PROBLEM = Problem(
     "All cats in the house are black. Milo is one of them. What colour is Milo?", ("Black", "White", "Grey")
@@ -33,3 +35,14 @@ def trace(model):
 @pytest.fixture
 def head(model):
     return Head(head_config(model))
+
+
+@pytest.fixture
+def sharp():
+    """The stand-in's words before a model with grouped heads that is far from uniform."""
+    module, tokenizer = parts()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        config = copy.deepcopy(module.config)
+        config.initializer_range, config.num_hidden_layers = 0.8, 3
+        return StandIn(type(module)(config), tokenizer, "sharp")
