@@ -33,12 +33,8 @@ from inference.core.records import (
 )
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-    from inference.core.causal import test_step, test_steps
-=======
     from inference.core.batch import Batch, Tally, explain_file, explained
-    from inference.core.causal import test_step
->>>>>>> lane-explain
+    from inference.core.causal import test_step, test_steps
     from inference.core.explain import candidates
     from inference.core.features import explanation_features, head_config
     from inference.core.gradient import gradient_times_input
@@ -58,28 +54,19 @@ HOMES = {
     "Head": "head",
     "HeadConfig": "head",
     "HeadMismatchError": "head",
-    "Inversion": "inversion",
     "InverseExplanation": "inverse",
     "InverseSettings": "inverse",
+    "Inversion": "inversion",
     "LanguageModel": "language_model",
-<<<<<<< HEAD
-<<<<<<< HEAD
     "RolloutMemoryError": "rollouts",
     "Start": "rollouts",
-=======
     "Tally": "batch",
->>>>>>> lane-explain
-=======
     "Trajectory": "trajectory",
->>>>>>> lane-probes
     "WeightsError": "weights",
     "answer_trajectory": "trajectory",
     "candidates": "explain",
-<<<<<<< HEAD
-    "explain_file": "batch",
-=======
     "direct_suppression": "suppression",
->>>>>>> lane-probes
+    "explain_file": "batch",
     "explain_inverse": "inverse",
     "explained": "batch",
     "explanation_features": "features",
@@ -121,12 +108,9 @@ __all__ = [
     "Progress",
     "ReasonSettings",
     "ReasoningError",
-<<<<<<< HEAD
+    "Recipe",
     "RolloutMemoryError",
     "Start",
-=======
-    "Recipe",
->>>>>>> lane-explain
     "Step",
     "StepSignals",
     "StepTest",
@@ -137,11 +121,8 @@ __all__ = [
     "WeightsError",
     "answer_trajectory",
     "candidates",
-<<<<<<< HEAD
-    "explain_file",
-=======
     "direct_suppression",
->>>>>>> lane-probes
+    "explain_file",
     "explain_inverse",
     "explained",
     "explanation_features",
