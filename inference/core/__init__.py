@@ -35,14 +35,17 @@ from inference.core.records import (
 if TYPE_CHECKING:
     from inference.core.batch import Batch, Tally, explain_file, explained
     from inference.core.causal import test_step, test_steps
+    from inference.core.contrastive import contrastive_flow
     from inference.core.explain import candidates
     from inference.core.features import explanation_features, head_config
+    from inference.core.flow import mixed_flow
     from inference.core.gradient import gradient_times_input
     from inference.core.head import Head, HeadConfig, HeadMismatchError
     from inference.core.inverse import InverseExplanation, InverseSettings, explain_inverse
-    from inference.core.inversion import Inversion, invert
+    from inference.core.inversion import Inversion, invert, position_only_flow
     from inference.core.language_model import LanguageModel
     from inference.core.reasoning import reason
+    from inference.core.receivers import forks, received, receiver_heads, receiver_scores, step_attention
     from inference.core.rollouts import RolloutMemoryError, Start, roll
     from inference.core.self_explanation import self_explain
     from inference.core.suppression import direct_suppression, full_suppression
@@ -65,19 +68,27 @@ HOMES = {
     "WeightsError": "weights",
     "answer_trajectory": "trajectory",
     "candidates": "explain",
+    "contrastive_flow": "contrastive",
     "direct_suppression": "suppression",
     "explain_file": "batch",
     "explain_inverse": "inverse",
     "explained": "batch",
     "explanation_features": "features",
+    "forks": "receivers",
     "full_suppression": "suppression",
     "gradient_times_input": "gradient",
     "head_config": "features",
     "invert": "inversion",
+    "mixed_flow": "flow",
+    "position_only_flow": "inversion",
     "reason": "reasoning",
+    "received": "receivers",
+    "receiver_heads": "receivers",
+    "receiver_scores": "receivers",
     "resolve": "weights",
     "roll": "rollouts",
     "self_explain": "self_explanation",
+    "step_attention": "receivers",
     "test_step": "causal",
     "test_steps": "causal",
 }
@@ -121,19 +132,27 @@ __all__ = [
     "WeightsError",
     "answer_trajectory",
     "candidates",
+    "contrastive_flow",
     "direct_suppression",
     "explain_file",
     "explain_inverse",
     "explained",
     "explanation_features",
+    "forks",
     "full_suppression",
     "gradient_times_input",
     "head_config",
     "invert",
+    "mixed_flow",
+    "position_only_flow",
     "reason",
+    "received",
+    "receiver_heads",
+    "receiver_scores",
     "resolve",
     "roll",
     "self_explain",
+    "step_attention",
     "test_step",
     "test_steps",
 ]

@@ -6,17 +6,30 @@ segment, so that no [T, T] map of all heads is ever kept. Transposed rollout aft
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 NAME = "sage_segments"
-BLOCK = 64  # query rows handled at a time: the working memory is heads × BLOCK × T
+BLOCK = 64  # query rows handled at a time, fewer where they would have more numbers than
+CELLS = 2**20  # heads × rows × T: the working memory, whatever T is
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What one layer's attention was given: query [H, R, D] are the last R of the T tokens, key and value
+    [H_kv, T, D] all of them, mask [1, 1, R, T] (bool, or added to the scores) or None for a plain causal one."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    scaling: float | None
 
 
 @dataclass
@@ -25,23 +38,41 @@ class Tape:
 
     Rows are measured from segment `first` on, and those tokens have to be in the pass; earlier ones may come from a
     cache. Mass that has reached an earlier segment can never come back to a later one, so that earlier segments are
-    made absorbing: their rows are those of the identity.
+    made absorbing: their rows are those of the identity. With `each_head` the heads are kept apart.
     """
 
     bounds: tuple[int, ...]
     first: int
+    each_head: bool = False
     layers: list[Tensor] = field(default_factory=list)
+
+    def listen(self, given: Attended, output: Tensor) -> None:
+        """Reduce one layer; the output [1, R, H, D] of its attention is not needed."""
+        self.layers.append(reduced(given, self))
 
     def flow(self) -> Tensor:
         """Attention [L, S', S'] float32: row s is where segment s looks, over all heads; rows sum to 1."""
+        layers = torch.stack(self.layers)
+        return layers.mean(1) if self.each_head else layers
+
+    def heads(self) -> Tensor:
+        """The same for each head: [L, H, S', S'] float32. Raises ValueError unless the heads were kept apart."""
+        if not self.each_head:
+            raise ValueError("the heads were averaged while the model ran; record with each_head=True")
         return torch.stack(self.layers)
 
 
-_tape: ContextVar[Tape | None] = ContextVar("sage_tape", default=None)
+class Recorder(Protocol):
+    """What may listen to the attention of a forward pass."""
+
+    def listen(self, given: Attended, output: Tensor) -> None: ...
+
+
+_tape: ContextVar[Recorder | None] = ContextVar("sage_tape", default=None)
 
 
 @contextmanager
-def recording(tape: Tape) -> Iterator[Tape]:
+def recording[T: Recorder](tape: T) -> Iterator[T]:
     """Forward passes of batch size 1 inside write onto `tape`; other threads' passes do not."""
     token = _tape.set(tape)
     try:
@@ -69,32 +100,49 @@ def segment_attention(
     """query [B, H, T, D], key and value [B, H_kv, T, D]; the attention of `sdpa`, recorded where a tape runs."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+    result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     tape = _tape.get()
     if tape is not None:
-        tape.layers.append(reduced(query[0], key[0], attention_mask, options.get("scaling"), tape))
-    result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+        tape.listen(Attended(query[0], key[0], value[0], attention_mask, options.get("scaling")), result[0])
     return result
 
 
-def reduced(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None, tape: Tape) -> Tensor:
-    """Mean attention from segment to segment [S', S'] of one layer.
-
-    query [H, R, D] are the last R of the T tokens, key [H_kv, T, D] all of them; mask [1, 1, R, T] or None.
-    """
-    segments = len(tape.bounds) - 1
-    start, length = tape.bounds[tape.first], tape.bounds[-1]
-    known = length - query.shape[1]  # tokens whose keys came from a cache
-    member = membership(tape.bounds, key)
-    scaled = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+def reduced(given: Attended, tape: Tape) -> Tensor:
+    """Attention from segment to segment of one layer: its mean over heads [S', S'], or [H, S', S'] for each."""
+    member = membership(tape.bounds, given.key)
     rows = []
-    for at in range(start, length, BLOCK):
-        end = min(at + BLOCK, length)
-        allowed = visible(at, end, key) if mask is None else shown(mask[0, 0, at - known : end - known, :end])
-        rows.append(block_rows(scaled[:, at - known : end - known], key, allowed, member))
-    own = member[start:]
-    means = own.T @ torch.cat(rows) / own.sum(0).clamp(min=1)[:, None]
-    means[: tape.first] = torch.eye(segments, device=key.device)[: tape.first]
+    for _, attention in blocks(given, tape.bounds[tape.first]):
+        # The mean comes before the product with the segments, which costs more.
+        seen = attention if tape.each_head else attention.mean(0)
+        rows.append(seen @ member[: attention.shape[-1]])
+    means = by_segment(rows, member, tape.bounds[tape.first])
+    means[..., : tape.first, :] = torch.eye(member.shape[1], device=means.device)[: tape.first]
     return means.cpu()
+
+
+def by_segment(rows: list[Tensor], member: Tensor, start: int) -> Tensor:
+    """Rows [..., R, S'] of the tokens from `start` on, in blocks -> their means by segment, [..., S', S']."""
+    own = member[start:]
+    return own.T @ torch.cat(rows, dim=-2) / own.sum(0).clamp(min=1)[:, None]
+
+
+def blocks(given: Attended, start: int) -> Iterator[tuple[int, Tensor]]:
+    """The attention of tokens from `start` on, a few rows at a time: (first row, [H, rows, E] float32).
+
+    Keys from E on are out of sight of all rows of a block. A block has at most CELLS numbers, or is one row.
+    """
+    heads, rows, size = given.query.shape
+    length = given.key.shape[1]
+    known = length - rows  # tokens whose keys came from a cache
+    scaled = given.query * (size**-0.5 if given.scaling is None else given.scaling)
+    step = max(1, min(BLOCK, CELLS // (heads * length)))
+    for at in range(start, length, step):
+        end = min(at + step, length)
+        if given.mask is None:
+            allowed = visible(at, end, given.key)
+        else:
+            allowed = shown(given.mask[0, 0, at - known : end - known, :end])
+        yield at, block_attention(scaled[:, at - known : end - known], given.key, allowed)
 
 
 def membership(bounds: tuple[int, ...], like: Tensor) -> Tensor:
@@ -104,18 +152,19 @@ def membership(bounds: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(own, len(sizes)).float()
 
 
-def block_rows(query: Tensor, key: Tensor, allowed: Tensor, member: Tensor) -> Tensor:
-    """Where each of R query rows looks, by segment, mean over heads: [R, S'].
+def block_attention(query: Tensor, key: Tensor, allowed: Tensor) -> Tensor:
+    """Attention [H, R, E] float32 of R query rows; every row may look somewhere.
 
-    query [H, R, D] scaled; key [H_kv, T, D]; allowed [R, E] bool, E ≤ T: later keys are out of sight of all rows.
+    query [H, R, D] scaled; key [H_kv, T, D]; allowed [R, E] bool, E ≤ T.
     """
     heads, rows, size = query.shape
-    groups, end = heads // key.shape[0], allowed.shape[1]
+    end = allowed.shape[1]
     # Queries are grouped by the key head that they share, rather than keys repeated for each query head.
-    grouped = query.reshape(key.shape[0], groups * rows, size)
-    scores = (grouped @ key[:, :end].transpose(1, 2)).float()
-    scores = scores.view(heads, rows, end).masked_fill_(~allowed, float("-inf"))
-    return (scores.softmax(-1) @ member[:end]).mean(0)
+    grouped = query.reshape(key.shape[0], -1, size)
+    scores = (grouped @ key[:, :end].transpose(1, 2)).float().view(heads, rows, end)
+    open_to_all = int(allowed.all(0).long().cumprod(0).sum())  # most columns, which need no mask
+    scores[..., open_to_all:].masked_fill_(~allowed[:, open_to_all:], float("-inf"))
+    return scores.softmax(-1)
 
 
 def visible(start: int, end: int, like: Tensor) -> Tensor:
@@ -134,9 +183,37 @@ def rollout(attention: Tensor, start: int) -> Tensor:
 
     attention [L, S', S'], first layer first. Ā_l = ½·A_l + ½·I, f_L = one at `start`, f_{l-1} = Ā_lᵀ·f_l.
     """
-    mass = torch.zeros(attention.shape[-1])
-    mass[start] = 1.0
-    for layer in attention.flip(0):
-        mixed = 0.5 * layer + 0.5 * torch.eye(len(mass))
-        mass = (mixed / mixed.sum(-1, keepdim=True)).T @ mass
+    mixed = 0.5 * attention + 0.5 * torch.eye(attention.shape[-1])
+    return followed(mixed / mixed.sum(-1, keepdim=True), start)
+
+
+def followed(mixed: Tensor, start: int) -> Tensor:
+    """Mass [S'] at the bottom of layers mixed [L, S', S'], each row of which says where its mass goes."""
+    mass = torch.nn.functional.one_hot(torch.tensor(start), mixed.shape[-1]).to(mixed.dtype)
+    for layer in mixed.flip(0):
+        mass = layer.T @ mass
     return mass
+
+
+def mixed_flow(heads: Tensor, weights: Tensor, residual: Tensor, start: int) -> Tensor:
+    """The rollout with heads and layers weighed: mass [S'], sums to 1, differentiable in both kinds of weight.
+
+    heads [L, H, S', S']; weights [L, H] become shares of each layer's heads by softmax; residual [L] becomes by the
+    logistic function the share of a layer's mass that moves by attention. All zeros give the plain rollout.
+    """
+    attention = (weights.softmax(-1)[..., None, None] * heads).sum(1)
+    moved = residual.sigmoid()[:, None, None]
+    return followed(moved * attention + (1 - moved) * torch.eye(heads.shape[-1]), start)
+
+
+def uniform_attention(bounds: Sequence[int], first: int) -> Tensor:
+    """Attention [S', S'] of a model that looks at all it can see alike: what position alone predicts.
+
+    Rows of segments before `first` are those of the identity, as on a `Tape`.
+    """
+    sizes = torch.tensor(bounds).diff()
+    member = membership(tuple(bounds), sizes)
+    seen = member.cumsum(0) / torch.arange(1, len(member) + 1)[:, None]
+    means = member.T @ seen / sizes[:, None]
+    means[:first] = torch.eye(len(sizes))[:first]
+    return means

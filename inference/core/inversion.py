@@ -11,7 +11,8 @@ from transformers.cache_utils import DynamicCache
 
 from inference.core.answer import find_stated
 from inference.core.cache import PrefixCache
-from inference.core.flow import Tape, recording, rollout
+from inference.core.flow import Tape, recording, rollout, uniform_attention
+from inference.core.hidden import listening
 from inference.core.language_model import LanguageModel
 from inference.core.records import Step, StepSignals, Trace
 from inference.core.steps import content_start
@@ -35,7 +36,10 @@ class Segments:
 
 @dataclass(frozen=True)
 class Inversion:
-    """What the pass gives. flow [L, S', S'] over `segments`; step_features [S, H + 5] float32 (see head.py)."""
+    """What the pass gives. flow [L, S', S'] over `segments`; step_features [S, H + 5] float32 (see head.py).
+
+    heads [L, H, S', S'] is the flow of each attention head, where it was asked for.
+    """
 
     signals: tuple[StepSignals, ...]
     step_features: Tensor
@@ -43,6 +47,7 @@ class Inversion:
     segments: Segments
     layer: int
     prefix: PrefixCache
+    heads: Tensor | None = None
 
 
 def default_layer(model: LanguageModel) -> int:
@@ -51,12 +56,17 @@ def default_layer(model: LanguageModel) -> int:
 
 
 def invert(
-    model: LanguageModel, trace: Trace, layer: int | None = None, prefix: PrefixCache | None = None
+    model: LanguageModel,
+    trace: Trace,
+    layer: int | None = None,
+    prefix: PrefixCache | None = None,
+    *,
+    each_head: bool = False,
 ) -> Inversion:
     """Signals and features of each step of `trace`, from one forward pass.
 
     `layer` counts decoder layers from 1; by default two thirds of the depth. What `prefix` shares with the prompt is
-    not computed again. Raises ValueError for a layer outside 1..L.
+    not computed again; `each_head` keeps the flow of the heads apart. Raises ValueError for a layer outside 1..L.
     """
     layer = default_layer(model) if layer is None else layer
     if not 1 <= layer <= model.layers:
@@ -65,20 +75,24 @@ def invert(
     segments = segmented(trace)
     cache = (prefix.branch(trace.prompt_ids) if prefix else None) or DynamicCache(config=model.module.config)
     known = cache.get_seq_length()
-    with recording(Tape(segments.bounds, first=2)) as tape:
-        output = model.forward(ids[known:], past_key_values=cache, use_cache=True, output_hidden_states=True)
+    with recording(Tape(segments.bounds, 2, each_head)) as tape, listening(model, layer) as heard:
+        model.forward(ids[known:], past_key_values=cache, use_cache=True)
     flow = tape.flow()
     signals = step_signals(trace, inverse_flow(flow, segments, len(trace.steps)))
-    pooled = pooled_steps(output.hidden_states[layer][0, len(trace.prompt_ids) - known :], trace)
+    pooled = pooled_steps(heard[0][0, len(trace.prompt_ids) - known :], trace)
     features = torch.cat([pooled, torch.tensor([astuple(signal) for signal in signals])], dim=1)
-    return Inversion(signals, features, flow, segments, layer, PrefixCache(ids, cache))
+    heads = tape.heads() if each_head else None
+    return Inversion(signals, features, flow, segments, layer, PrefixCache(ids, cache), heads)
 
 
-def segmented(trace: Trace) -> Segments:
-    """White space after a step goes with it, and white space before the first step with the prompt."""
+def segmented(trace: Trace, at: int | None = None) -> Segments:
+    """White space after a step goes with it, and white space before the first step with the prompt.
+
+    Token `at` stands alone, by default the one that predicts the answer's value.
+    """
     prompt, end = len(trace.prompt_ids), len(trace.prompt_ids) + len(trace.tokens)
     starts = [prompt + step.token_start for step in trace.steps]
-    at = answer_position(trace)
+    at = answer_position(trace) if at is None else at
     bounds = sorted({0, 1, *starts, at, at + 1, end})
     step_of = tuple(bisect.bisect_right(starts, bound) - 1 for bound in bounds[:-1])
     return Segments(tuple(bounds), step_of, bounds.index(at))
@@ -119,6 +133,15 @@ def inverse_flow(flow: Tensor, segments: Segments, steps: int) -> list[float]:
             shares[step] += float(mass[segment])
     total = sum(shares)
     return [share / total for share in shares] if total > 0 else [1 / steps] * steps
+
+
+def position_only_flow(segments: Segments, layers: int, steps: int) -> list[float]:
+    """The inverse flow of a model that attends alike to all it can see: the baseline of `inverse_flow`, sums to 1.
+
+    Causal models pile mass on early tokens whatever they say; only what differs from this can be about the content.
+    """
+    attention = uniform_attention(segments.bounds, first=2)
+    return inverse_flow(attention.expand(layers, -1, -1), segments, steps)
 
 
 def step_signals(trace: Trace, flow: list[float]) -> tuple[StepSignals, ...]:

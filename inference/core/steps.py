@@ -1,18 +1,27 @@
 """Split a chain into steps: lines, and sentences within a line.
 
-A step's label ("Step 2:") belongs to it; `content_start` says where its own words begin.
+A step's label ("Step 2:") belongs to it; `content_start` says where its own words begin. A formula is never cut, and
+`<think>` tags belong to the step that they stand next to.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from inference.core.records import Step
 
-LABEL = re.compile(r"\s*(?:(?:step\s*)?\d{1,2}\s*[:.)](?!\d)|step\s*\d{1,2}|[-*•])\s*", re.IGNORECASE)
+LABEL = re.compile(
+    r"\s*(?:<think>\s*)?(?:#+\s*)?(?:(?:step\s*)?\d{1,2}\s*[:.)](?!\d)|step\s*\d{1,2}|[-*•])\s*", re.IGNORECASE
+)
 ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|approx|no|mr|mrs|ms|dr|st|cf)|\b[a-z])\.$", re.IGNORECASE)
-SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?=\s+\S)")
+SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?:</think>)?(?=\s+\S)|[。！？]+[」』”)]*(?=\s*\S)")
+# TeX, and dollars as Pandoc tells formulas from prices: no space inside them, no digit after them.
+FORMULA = re.compile(
+    r"(?s:\$\$.+?\$\$|\\\[.+?\\\]|\\\(.+?\\\)|\\begin\{(\w+\*?)\}.+?\\end\{\1\})"
+    r"|(?<![\\$])\$(?=[^\s$])[^$\n]*(?<=[^\s\\])\$(?![\d$])"
+)
+OPENING, CLOSING = "<think>", "</think>"
 
 Span = tuple[int, int]
 
@@ -22,24 +31,51 @@ def split_spans(chain: str) -> list[Span]:
 
     Every character that is not white space lies in exactly one span.
     """
+    whole = [formula.span() for formula in FORMULA.finditer(chain)]
     spans: list[Span] = []
-    for line in re.finditer(r"[^\n\r]+", chain):
-        spans += [trimmed(chain, start, end) for start, end in sentences(chain, line.start(), line.end())]
-    return [(start, end) for start, end in spans if start < end]
+    for start, end in lines(chain, whole):
+        spans += [trimmed(chain, *sentence) for sentence in sentences(chain, start, end, whole)]
+    return with_tags(chain, [(start, end) for start, end in spans if start < end])
 
 
-def sentences(chain: str, start: int, end: int) -> list[Span]:
-    """Spans of the sentences of one line; a number, an abbreviation or a label ends no sentence."""
+def lines(chain: str, whole: Sequence[Span]) -> Iterator[Span]:
+    """Spans of the lines; a line break within one of the spans `whole` ends no line."""
+    at = 0
+    for stop in re.finditer(r"[\n\r]+", chain):
+        if not within(stop.start(), whole):
+            yield at, stop.start()
+            at = stop.end()
+    yield at, len(chain)
+
+
+def with_tags(chain: str, spans: Sequence[Span]) -> list[Span]:
+    """An opening tag that stands alone joins the step after it, a closing one the step before it."""
+    made: list[Span] = []
+    for start, end in spans:
+        alone = made and chain[made[-1][0] : made[-1][1]] == OPENING
+        if made and (alone or chain[start:end] == CLOSING):
+            made[-1] = (made[-1][0], end)
+        else:
+            made.append((start, end))
+    return made
+
+
+def within(offset: int, whole: Sequence[Span]) -> bool:
+    return any(start <= offset < end for start, end in whole)
+
+
+def sentences(chain: str, start: int, end: int, whole: Sequence[Span] = ()) -> list[Span]:
+    """Spans of the sentences of one line; a number, an abbreviation, a label or a formula ends no sentence."""
     spans, at = [], start
-    while (stop := sentence_end(chain, at, end)) < end:
+    while (stop := sentence_end(chain, at, end, whole)) < end:
         spans.append((at, stop))
         at = stop
     return [*spans, (at, end)]
 
 
-def sentence_end(chain: str, start: int, end: int) -> int:
+def sentence_end(chain: str, start: int, end: int, whole: Sequence[Span]) -> int:
     for stop in SENTENCE_END.finditer(chain, content_start(chain, start, end), end):
-        if not ABBREVIATION.search(chain[start : stop.start() + 1]):
+        if not ABBREVIATION.search(chain[start : stop.start() + 1]) and not within(stop.start(), whole):
             return stop.end()
     return end
 
