@@ -33,7 +33,7 @@ class ContrastTape:
 
     def listen(self, given: Attended, output: Tensor) -> None:
         """Wait for the gradient of `output` [1, T, H, D]; the backward pass meets the last layer first."""
-        output.register_hook(lambda grad: self.layers.insert(0, self.relevance(given, grad[0].transpose(0, 1))))
+        output.register_hook(lambda grad: self.layers.insert(0, self.relevance(given, grad[0].transpose(0, 1))))  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def relevance(self, given: Attended, grad: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -68,11 +68,13 @@ class Recorder(Protocol):
     def listen(self, given: Attended, output: Tensor) -> None: ...
 
 
+R = TypeVar("R", bound=Recorder)
+
 _tape: ContextVar[Recorder | None] = ContextVar("sage_tape", default=None)
 
 
 @contextmanager
-def recording[T: Recorder](tape: T) -> Iterator[T]:
+def recording(tape: R) -> Iterator[R]:
     """Forward passes of batch size 1 inside write onto `tape`; other threads' passes do not."""
     token = _tape.set(tape)
     try:

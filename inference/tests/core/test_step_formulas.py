@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +39,7 @@ def test_every_visible_character_lies_in_exactly_one_span(chain):
 def test_token_spans_follow_each_other_and_touch_their_step(chain, width):
     tokens = [chain[at : at + width] for at in range(0, len(chain), width)]
     steps = split_steps(chain, tokens)
-    for one, other in zip(steps, steps[1:], strict=False):
+    for one, other in pairwise(steps):
         assert one.token_end <= other.token_start
     for step in steps:
         assert step.text == chain[step.char_start : step.char_end]
