@@ -138,41 +138,33 @@ def blocks(given: Attended, start: int) -> Iterator[tuple[int, Tensor]]:
     known = length - rows  # tokens whose keys came from a cache
     scaled = given.query * (size**-0.5 if given.scaling is None else given.scaling)
     step = max(1, min(BLOCK, CELLS // (heads * length)))
+    own = torch.ones(step, step, dtype=torch.bool, device=scaled.device).tril()
     for at in range(start, length, step):
         end = min(at + step, length)
         if given.mask is None:
-            allowed = visible(at, end, given.key)
+            limits = own[: end - at, : end - at]
         else:
-            allowed = shown(given.mask[0, 0, at - known : end - known, :end])
-        yield at, block_attention(scaled[:, at - known : end - known], given.key, allowed)
+            limits = limited(shown(given.mask[0, 0, at - known : end - known, :end]))
+        yield at, block_attention(scaled[:, at - known : end - known], given.key[:, :end], limits)
 
 
-def membership(bounds: tuple[int, ...], like: Tensor) -> Tensor:
-    """[T, S'] float32: 1 where the token lies in the segment."""
-    sizes = torch.tensor(bounds, device=like.device).diff()
-    own = torch.repeat_interleave(torch.arange(len(sizes), device=like.device), sizes)
-    return torch.nn.functional.one_hot(own, len(sizes)).float()
-
-
-def block_attention(query: Tensor, key: Tensor, allowed: Tensor) -> Tensor:
+def block_attention(query: Tensor, key: Tensor, limits: Tensor) -> Tensor:
     """Attention [H, R, E] float32 of R query rows; every row may look somewhere.
 
-    query [H, R, D] scaled; key [H_kv, T, D]; allowed [R, E] bool, E ≤ T.
+    query [H, R, D] scaled; key [H_kv, E, D]; limits [R, W] bool: where each row may look among the last W keys. All
+    rows see the E - W before: those are most, and need no mask.
     """
     heads, rows, size = query.shape
-    end = allowed.shape[1]
     # Queries are grouped by the key head that they share, rather than keys repeated for each query head.
     grouped = query.reshape(key.shape[0], -1, size)
-    scores = (grouped @ key[:, :end].transpose(1, 2)).float().view(heads, rows, end)
-    open_to_all = int(allowed.all(0).long().cumprod(0).sum())  # most columns, which need no mask
-    scores[..., open_to_all:].masked_fill_(~allowed[:, open_to_all:], float("-inf"))
+    scores = (grouped @ key.transpose(1, 2)).float().view(heads, rows, -1)
+    scores[..., scores.shape[-1] - limits.shape[1] :].masked_fill_(~limits, float("-inf"))
     return scores.softmax(-1)
 
 
-def visible(start: int, end: int, like: Tensor) -> Tensor:
-    """Which of the first `end` keys tokens [start, end) may look at, each at none after itself: bool."""
-    positions = torch.arange(end, device=like.device)
-    return positions[None, :] <= positions[start:end, None]
+def limited(allowed: Tensor) -> Tensor:
+    """The columns [R, W] of a mask [R, E] from the first on that some row may not see."""
+    return allowed[:, int(allowed.all(0).long().cumprod(0).sum()) :]
 
 
 def shown(mask: Tensor) -> Tensor:
