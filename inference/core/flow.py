@@ -148,6 +148,13 @@ def blocks(given: Attended, start: int) -> Iterator[tuple[int, Tensor]]:
         yield at, block_attention(scaled[:, at - known : end - known], given.key[:, :end], limits)
 
 
+def membership(bounds: tuple[int, ...], like: Tensor) -> Tensor:
+    """[T, S'] float32: 1 where the token lies in the segment."""
+    sizes = torch.tensor(bounds, device=like.device).diff()
+    own = torch.repeat_interleave(torch.arange(len(sizes), device=like.device), sizes)
+    return torch.nn.functional.one_hot(own, len(sizes)).float()
+
+
 def block_attention(query: Tensor, key: Tensor, limits: Tensor) -> Tensor:
     """Attention [H, R, E] float32 of R query rows; every row may look somewhere.
 

@@ -10,12 +10,18 @@ from hypothesis import strategies as st
 
 from inference.core.steps import content, split_spans, split_steps
 
-PIECES = st.sampled_from(
-    ["The jar holds 3.5 l. ", "See e.g. the box. ", "$x = 1. y$ ", "\\[ a = 1. \\]\n", "\\[\nb. c\n\\] "]
-    + ["$$\n1. 2\n$$", "$5. Then $6. ", "<think>", "</think>", "\n", "1. Add. ", "2) Take! ", "# 3. Sum. "]
-    + ["Schön, 数学。", "👩\u200d🔬 a\u0301. ", "Answer: 7\n", "\\begin{align}\n1. & 2\n\\end{align}"]
-    + ["\\( x. y \\)", "$", "\\[", " ", "U.S. ", "\r\n", "- item. "]
+FORMULAS = ("$x = 1. y$ ", "\\[ a = 1. \\]\n", "\\[\nb. c\n\\] ", "$$\n1. 2\n$$", "\\( x. y \\)")
+TABLES = ("\\begin{align}\n1. & 2\n\\end{align}", "$5. Then $6. ", "$", "\\[")
+LABELS = ("<think>", "</think>", "\n", "1. Add. ", "2) Take! ", "# 3. Sum. ", "- item. ", "\r\n", " ")
+WORDS = (
+    "The jar holds 3.5 l. ",
+    "See e.g. the box. ",
+    "Schön, 数学。",
+    "👩\u200d🔬 a\u0301. ",
+    "U.S. ",
+    "Answer: 7\n",
 )
+PIECES = st.sampled_from((*FORMULAS, *TABLES, *LABELS, *WORDS))
 CHAINS = st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=80))
 
 
