@@ -20,12 +20,16 @@ from inference.core.records import (
     Alternative,
     Answer,
     Candidate,
+    Claim,
+    Confidences,
     EvidenceRecord,
     Problem,
     Progress,
     ReasoningError,
     ReasonSettings,
+    Source,
     Step,
+    StepEvidence,
     StepSignals,
     StepTest,
     Token,
@@ -35,6 +39,7 @@ from inference.core.records import (
 if TYPE_CHECKING:
     from inference.core.batch import Batch, Tally, explain_file, explained
     from inference.core.causal import test_step, test_steps
+    from inference.core.claims import check_claims, supported
     from inference.core.explain import candidates
     from inference.core.features import explanation_features, head_config
     from inference.core.gradient import gradient_times_input
@@ -65,6 +70,7 @@ HOMES = {
     "WeightsError": "weights",
     "answer_trajectory": "trajectory",
     "candidates": "explain",
+    "check_claims": "claims",
     "direct_suppression": "suppression",
     "explain_file": "batch",
     "explain_inverse": "inverse",
@@ -78,6 +84,7 @@ HOMES = {
     "resolve": "weights",
     "roll": "rollouts",
     "self_explain": "self_explanation",
+    "supported": "claims",
     "test_step": "causal",
     "test_steps": "causal",
 }
@@ -96,6 +103,8 @@ __all__ = [
     "Answer",
     "Batch",
     "Candidate",
+    "Claim",
+    "Confidences",
     "EvidenceRecord",
     "Head",
     "HeadConfig",
@@ -110,8 +119,10 @@ __all__ = [
     "ReasoningError",
     "Recipe",
     "RolloutMemoryError",
+    "Source",
     "Start",
     "Step",
+    "StepEvidence",
     "StepSignals",
     "StepTest",
     "Tally",
@@ -121,6 +132,7 @@ __all__ = [
     "WeightsError",
     "answer_trajectory",
     "candidates",
+    "check_claims",
     "direct_suppression",
     "explain_file",
     "explain_inverse",
@@ -134,6 +146,7 @@ __all__ = [
     "resolve",
     "roll",
     "self_explain",
+    "supported",
     "test_step",
     "test_steps",
 ]
