@@ -1,7 +1,7 @@
 """Check an explanation against its evidence record: a sentence stands only with what the record holds for it.
 
-A sentence is taken apart into claims, each of a known form: "In 3 of 6 new tries it wrote something else there". Every
-number and quotation of it has to be the record's, at the place that the claim is about. What is left of the sentence
+A sentence is taken apart into claims, each of a known form: "In 3 of 6 new tries it wrote something else there".
+Every number and quotation of it has to be the record's, at the place that the claim is about. What is left of the sentence
 when its claims are taken out has to be words that claim nothing; one word more, and the whole sentence is rejected.
 "There" and "this step" are the step that was last named alone in the same paragraph.
 """
@@ -132,7 +132,7 @@ def need(held: bool, otherwise: str) -> None:
         raise UnsupportedError(otherwise)
 
 
-# -- the claims: what each needs of the record, and where that stands ---------------------------------------------------
+# -- the claims: what each needs of the record, and where that stands -----------------------------------------------
 
 Found = re.Match[str]
 
@@ -318,7 +318,8 @@ SAYS: tuple[tuple[str, Callable[[Reader, Found], list[str]]], ...] = (
     (rf"the other ({WORDS}) said something else again", others),
     (
         rf"where it wrote something else (?:there|at step (\d+)) \((\d+) of (\d+) new tries\), "
-        rf"it ended (?P<without>{ENDED}); where it kept to that step, counting the original, it ended (?P<with>{ENDED})",
+        rf"it ended (?P<without>{ENDED}); where it kept to that step, counting the original, "
+        rf"it ended (?P<with>{ENDED})",
         outcome,
     ),
     (rf"a difference this clear comes about by chance in {SHARE} of cases", by_chance),
@@ -329,13 +330,13 @@ SAYS: tuple[tuple[str, Callable[[Reader, Found], list[str]]], ...] = (
     ),
     (r"nothing can be said about what another choice would have changed", nothing_said),
     (
-        rf"when it gave its answer, {SHARE} of the attention that it paid to its own steps led back to step (\d+), more "
-        r"than to any other step before the answer; that alone does not show that this step mattered",
+        rf"when it gave its answer, {SHARE} of the attention that it paid to its own steps led back to step (\d+), "
+        r"more than to any other step before the answer; that alone does not show that this step mattered",
         attended,
     ),
     (
-        rf"when it wrote step (\d+), {SHARE} of the attention that it paid to earlier steps led back to step (\d+); that "
-        r"alone does not show that it needed that step",
+        rf"when it wrote step (\d+), {SHARE} of the attention that it paid to earlier steps led back to step (\d+); "
+        r"that alone does not show that it needed that step",
         rested,
     ),
 )
@@ -343,7 +344,7 @@ FORMS = tuple((re.compile(pattern, re.IGNORECASE), check) for pattern, check in 
 INTRODUCTION = re.compile(r"It wrote these steps:")
 
 
-# -- the text -----------------------------------------------------------------------------------------------------------
+# -- the text -------------------------------------------------------------------------------------------------------
 
 
 def check_claims(record: EvidenceRecord, text: str) -> list[list[Claim]]:
@@ -358,7 +359,7 @@ def check_claims(record: EvidenceRecord, text: str) -> list[list[Claim]]:
 
 
 def supported(record: EvidenceRecord, text: str) -> tuple[str, list[Claim], int]:
-    """`text` without the sentences that `record` does not support; the claims that are left; how many were dropped."""
+    """`text` without the sentences that `record` does not support; the claims left; how many were dropped."""
     checked = check_claims(record, text)
     kept = [[claim for claim in paragraph if claim.accepted] for paragraph in checked]
     left = "\n\n".join(" ".join(claim.sentence for claim in paragraph) for paragraph in kept if paragraph)
@@ -378,7 +379,9 @@ def mask(record: EvidenceRecord, text: str) -> tuple[str, list[str]]:
     A quotation may have quotation marks inside, if the record has them.
     """
     known = sorted(known_texts(record), key=len, reverse=True)
-    text, quotations, parts, at = text.translate(PRIVATE), [], [], 0
+    text, at = text.translate(PRIVATE), 0
+    quotations: list[str] = []
+    parts: list[str] = []
     while (start := text.find("“", at)) >= 0:
         inside = next((one for one in known if text.startswith(f"{one}”", start + 1)), None)
         if inside is None:

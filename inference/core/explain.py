@@ -78,7 +78,7 @@ def verdict(record: EvidenceRecord) -> str:
 
 
 def reason(record: EvidenceRecord) -> str:
-    """Why nothing was found, of the tests that say most: those that were compared, else those that found other ways."""
+    """Why nothing was found, of the tests that say most: those compared, else those that found other ways."""
     tests = sorted(record.tests, key=lambda test: test.step)
     if like_chance := [test for test in tests if test.p_value is not None and test.p_value > ALPHA]:
         return f"writing {named(record, like_chance)} anew did not change the answers more than chance could"
@@ -150,8 +150,8 @@ def rested(record: EvidenceRecord, test: StepTest) -> list[str]:
     """The earlier step that got most of the step's attention, with what that is worth."""
     sources = [finding.rested_on[0] for finding in record.findings if finding.step == test.step and finding.rested_on]
     return [
-        f"When it wrote step {test.step + 1}, {percent(source.share)} of the attention that it paid to earlier steps led "
-        f"back to step {source.step + 1}; that alone does not show that it needed that step."
+        f"When it wrote step {test.step + 1}, {percent(source.share)} of the attention that it paid to earlier steps "
+        f"led back to step {source.step + 1}; that alone does not show that it needed that step."
         for source in sources[:1]
     ]
 

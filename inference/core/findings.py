@@ -31,7 +31,7 @@ def rested_on(inversion: Inversion, step: int) -> tuple[Source, ...]:
     """The earlier steps on which the attention of `step`, followed back, lands most: at most 3, largest first.
 
     The same transposed rollout as the inverse flow, begun at the step's segments, each with the weight of its length.
-    Sink, prompt and the step itself are masked, and the earlier steps renormalised to 1. It proposes and proves nothing.
+    Sink, prompt and the step itself are masked, and the earlier steps renormalised to 1. It proves nothing.
     """
     shares = dict.fromkeys(range(step), 0.0)
     segments = inversion.segments
@@ -48,7 +48,7 @@ def rested_on(inversion: Inversion, step: int) -> tuple[Source, ...]:
 
 
 def confidences(answer: str, test: StepTest) -> Confidences:
-    """The trace itself is no sample of its own answer, and a sample without a readable answer does not agree with it."""
+    """The trace is no sample of its own answer; a sample without a readable answer does not agree with it."""
     samples = total(test.kept_answers) + total(test.different_answers) - 1
     agreeing = test.kept_answers.get(answer, 0) + test.different_answers.get(answer, 0) - 1
     return Confidences(

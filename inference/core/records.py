@@ -132,7 +132,7 @@ class StepTest:
 
 @dataclass(frozen=True)
 class Source:
-    """`share` of the attention of a step, followed back, that lands on the earlier `step`; all earlier ones sum to 1."""
+    """`share` of the attention of a step, followed back, that lands on the earlier `step`; earlier ones sum to 1."""
 
     step: int
     share: float
@@ -142,8 +142,8 @@ class Source:
 class Confidences:
     """Three that are easily confused, each 0 to 1, None where nothing tells it. None of them says what is right.
 
-    `answer`: share of the samples at this step that come to the trace's answer. `step`: share of its replacements that
-    stay similar to it. `claim`: the head's, that what is claimed of the step would be confirmed.
+    `answer`: share of the samples at this step that come to the trace's answer. `step`: share of its replacements
+    that stay similar to it. `claim`: the head's, that what is claimed of the step would be confirmed.
     """
 
     answer: float | None
