@@ -20,12 +20,16 @@ from inference.core.records import (
     Alternative,
     Answer,
     Candidate,
+    Claim,
+    Confidences,
     EvidenceRecord,
     Problem,
     Progress,
     ReasoningError,
     ReasonSettings,
+    Source,
     Step,
+    StepEvidence,
     StepSignals,
     StepTest,
     Token,
@@ -35,6 +39,7 @@ from inference.core.records import (
 if TYPE_CHECKING:
     from inference.core.batch import Batch, Tally, explain_file, explained
     from inference.core.causal import test_step, test_steps
+    from inference.core.claims import check_claims, supported
     from inference.core.contrastive import contrastive_flow
     from inference.core.explain import candidates
     from inference.core.features import explanation_features, head_config
@@ -68,6 +73,7 @@ HOMES = {
     "WeightsError": "weights",
     "answer_trajectory": "trajectory",
     "candidates": "explain",
+    "check_claims": "claims",
     "contrastive_flow": "contrastive",
     "direct_suppression": "suppression",
     "explain_file": "batch",
@@ -89,6 +95,7 @@ HOMES = {
     "roll": "rollouts",
     "self_explain": "self_explanation",
     "step_attention": "receivers",
+    "supported": "claims",
     "test_step": "causal",
     "test_steps": "causal",
 }
@@ -107,6 +114,8 @@ __all__ = [
     "Answer",
     "Batch",
     "Candidate",
+    "Claim",
+    "Confidences",
     "EvidenceRecord",
     "Head",
     "HeadConfig",
@@ -121,8 +130,10 @@ __all__ = [
     "ReasoningError",
     "Recipe",
     "RolloutMemoryError",
+    "Source",
     "Start",
     "Step",
+    "StepEvidence",
     "StepSignals",
     "StepTest",
     "Tally",
@@ -132,6 +143,7 @@ __all__ = [
     "WeightsError",
     "answer_trajectory",
     "candidates",
+    "check_claims",
     "contrastive_flow",
     "direct_suppression",
     "explain_file",
@@ -153,6 +165,7 @@ __all__ = [
     "roll",
     "self_explain",
     "step_attention",
+    "supported",
     "test_step",
     "test_steps",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from inference.core.answer import find_stated
+from inference.core.effect import ALPHA
 from inference.core.records import Alternative, Candidate, EvidenceRecord, StepTest
 from inference.core.steps import content
 
@@ -32,7 +33,8 @@ def text_of(paragraphs: list[Paragraph]) -> str:
 
 
 def brief(record: EvidenceRecord) -> list[Paragraph]:
-    return [[answered(record), verdict(record), *(outcome(test) for test in record.decision_points[:1])]]
+    first = record.decision_points[:1]
+    return [[answered(record), verdict(record), *(outcome(test, f"at step {test.step + 1}") for test in first)]]
 
 
 def contrastive(record: EvidenceRecord) -> list[Paragraph]:
@@ -48,7 +50,7 @@ def detailed(record: EvidenceRecord) -> list[Paragraph]:
     steps = [f"({index + 1}) {quoted_step(record, index)}" for index in range(len(record.steps))]
     return [
         [answered(record), "It wrote these steps:", *steps[:-1], f"{steps[-1]}."],
-        *([tested(test), *contrast(record, test), judged(test)] for test in record.tests),
+        *([tested(test), *contrast(record, test), judged(test), *rested(record, test)] for test in record.tests),
         [*untested(record), *closing(record)],
         attended(record),
     ]
@@ -72,14 +74,19 @@ def verdict(record: EvidenceRecord) -> str:
         return f"Tests showed that {named(record, points)} made a difference to the answer."
     if not record.tests:
         return "No decisive choice was found: none of its steps was tested."
-    steps = named(record, sorted(record.tests, key=lambda test: test.step))
-    if any(test.p_value is not None for test in record.tests):
-        reason = f"writing {steps} anew did not change the answers more than chance could"
-    elif any(test.different for test in record.tests):
-        reason = f"where it wrote something else at {steps}, it came to no answer"
-    else:
-        reason = f"whenever {steps} was written anew, it said the same"
-    return f"No decisive choice was found: {reason}."
+    return f"No decisive choice was found: {reason(record)}."
+
+
+def reason(record: EvidenceRecord) -> str:
+    """Why nothing was found, of the tests that say most: those compared, else those that found other ways."""
+    tests = sorted(record.tests, key=lambda test: test.step)
+    if like_chance := [test for test in tests if test.p_value is not None and test.p_value > ALPHA]:
+        return f"writing {named(record, like_chance)} anew did not change the answers more than chance could"
+    if seldom := [test for test in tests if test.p_value is not None]:
+        return f"too seldom was anything else written at {named(record, seldom)}"
+    if mute := [test for test in tests if test.different]:
+        return f"where it wrote something else at {named(record, mute)}, it came to no answer"
+    return f"whenever {named(record, tests)} was written anew, it said the same"
 
 
 def named(record: EvidenceRecord, tests: Sequence[StepTest]) -> str:
@@ -116,10 +123,10 @@ def instead(test: StepTest, other: Alternative) -> str:
     return f"In {other.count} of {test.rollouts} it wrote {written} instead, which {ended(other.answers)}."
 
 
-def outcome(test: StepTest) -> str:
+def outcome(test: StepTest, where: str = "there") -> str:
     """Where the answers of a confirmed test went with and without the step, and how sure that is."""
     found = (
-        f"Where it wrote something else there ({test.different} of {test.rollouts} new tries), "
+        f"Where it wrote something else {where} ({test.different} of {test.rollouts} new tries), "
         f"it {ended(test.different_answers)}; where it kept to that step, counting the original, "
         f"it {ended(test.kept_answers)}."
     )
@@ -137,6 +144,16 @@ def judged(test: StepTest) -> str:
             f"by chance in {often(test.p_value)} of cases."
         )
     return "So nothing can be said about what another choice would have changed."
+
+
+def rested(record: EvidenceRecord, test: StepTest) -> list[str]:
+    """The earlier step that got most of the step's attention, with what that is worth."""
+    sources = [finding.rested_on[0] for finding in record.findings if finding.step == test.step and finding.rested_on]
+    return [
+        f"When it wrote step {test.step + 1}, {percent(source.share)} of the attention that it paid to earlier steps "
+        f"led back to step {source.step + 1}; that alone does not show that it needed that step."
+        for source in sources[:1]
+    ]
 
 
 def untested(record: EvidenceRecord) -> list[str]:

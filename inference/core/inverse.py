@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from torch import Tensor
 
 from inference.core.causal import test_steps
+from inference.core.claims import supported, supported_only
 from inference.core.explain import candidates
 from inference.core.features import explanation_features
+from inference.core.findings import findings
 from inference.core.head import Head
 from inference.core.inversion import Inversion, invert, states_answer
 from inference.core.language_model import LanguageModel
@@ -60,10 +62,12 @@ def explain_inverse(
     tests = test_steps(model, trace, steps, settings.rollouts, settings.seed, inversion, shared(progress))
     record = evidence(trace, inversion, head, scores, tests, settings)
     progress("Writing the explanation", 0.95)
-    texts = candidates(record, settings.candidates)
+    texts = tuple(supported_only(record, text) for text in candidates(record, settings.candidates))
     features = explanation_features(model, trace, [candidate.text for candidate in texts], head.config)
     scored, chosen = choose(head, texts, features, f"{settings.seed} {trace.problem.question}")
     progress("Writing the explanation", 1.0)
+    _, claims, _ = supported(record, chosen.text)
+    record = replace(record, claims=tuple(claims), rejected=chosen.rejected)
     return InverseExplanation(chosen.text, scored, record, inversion.step_features, features)
 
 
@@ -116,6 +120,7 @@ def evidence(
         step_scores=scores,
         tests=tuple(tests),
         settings=asdict(replace(settings, layer=inversion.layer)),
+        findings=findings(trace, inversion, tests),
     )
 
 

@@ -131,8 +131,61 @@ class StepTest:
 
 
 @dataclass(frozen=True)
+class Source:
+    """`share` of the attention of a step, followed back, that lands on the earlier `step`; earlier ones sum to 1."""
+
+    step: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Confidences:
+    """Three that are easily confused, each 0 to 1, None where nothing tells it. None of them says what is right.
+
+    `answer`: share of the samples at this step that come to the trace's answer. `step`: share of its replacements
+    that stay similar to it. `claim`: the head's, that what is claimed of the step would be confirmed.
+    """
+
+    answer: float | None
+    step: float | None
+    claim: float | None = None
+
+
+@dataclass(frozen=True)
+class StepEvidence:
+    """What stands beside the causal test of a step. `role` is one of `roles.ROLES`; `quotation` are its own words."""
+
+    step: int
+    role: str
+    quotation: str
+    rested_on: tuple[Source, ...]  # the earlier steps with the largest shares, largest first; empty for the first
+    confidence: Confidences
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of an explanation, and where in the record it stands.
+
+    `pointers` are JSON pointers (RFC 6901) into the record, such as /tests/0/alternatives/1. A sentence is accepted
+    with pointers and without a reason, or rejected with a reason and without pointers.
+    """
+
+    sentence: str
+    pointers: tuple[str, ...]
+    reason: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        return not self.reason
+
+
+@dataclass(frozen=True)
 class EvidenceRecord:
-    """Everything measured about a trace: the only thing that an explanation may claim from."""
+    """Everything measured about a trace: the only thing that an explanation may claim from.
+
+    `claims` are the sentences of the explanation that was made from it, `rejected` how many more were written and
+    left out. `schema` 1 had neither, nor `findings`.
+    """
 
     question: str
     answer: str
@@ -141,8 +194,11 @@ class EvidenceRecord:
     ranked_by: str  # "signals" or "head vN"
     step_scores: tuple[float, ...]
     tests: tuple[StepTest, ...]
-    schema: int = 1
+    schema: int = 2
     settings: dict[str, Any] = field(default_factory=dict)
+    findings: tuple[StepEvidence, ...] = ()  # one for each of `tests`, in the same order
+    claims: tuple[Claim, ...] = ()
+    rejected: int = 0
 
     @property
     def decision_points(self) -> tuple[StepTest, ...]:
@@ -151,11 +207,50 @@ class EvidenceRecord:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> EvidenceRecord:
+        """Reads schema 1 as well: what it lacked stays empty. Raises ValueError for a later schema than this one."""
+        if data.get("schema", 1) > cls.schema:
+            raise ValueError(
+                f"the evidence record has schema {data['schema']}; this version reads up to {cls.schema}"
+            )
+        read = {
+            "steps": tuple(data["steps"]),
+            "signals": tuple(StepSignals(**signal) for signal in data["signals"]),
+            "step_scores": tuple(data["step_scores"]),
+            "tests": tuple(step_test(test) for test in data["tests"]),
+            "findings": tuple(step_evidence(finding) for finding in data.get("findings", ())),
+            "claims": tuple(
+                Claim(**claim | {"pointers": tuple(claim["pointers"])}) for claim in data.get("claims", ())
+            ),
+        }
+        return cls(**data | read)
+
+
+def step_test(data: dict[str, Any]) -> StepTest:
+    interval = data["effect_interval"]
+    return StepTest(
+        **data
+        | {
+            "effect_interval": None if interval is None else (interval[0], interval[1]),
+            "alternatives": tuple(Alternative(**other) for other in data["alternatives"]),
+        }
+    )
+
+
+def step_evidence(data: dict[str, Any]) -> StepEvidence:
+    rested_on = tuple(Source(**source) for source in data["rested_on"])
+    return StepEvidence(**data | {"rested_on": rested_on, "confidence": Confidences(**data["confidence"])})
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """One text that could become the explanation. `score` is the head's, None when the head is untrained."""
+    """One text that could become the explanation. `score` is the head's, None when the head is untrained.
+
+    `rejected` counts the sentences that were written and left out because the record does not support them.
+    """
 
     text: str
     style: str
     score: float | None = None
+    rejected: int = 0
