@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from inverse_pass import trace_of
 from transformers.cache_utils import DynamicCache
 
 from inference.core import LanguageModel, invert, resolve
 from inverse_parts.clock import in_turns
 from inverse_parts.memory import peaks
 from inverse_parts.table import Row
-from inverse_pass import trace_of
 
 MOST_TIME, MOST_MEMORY = 1.15, 16.0
 PLAIN, INVERT, KEPT = "plain forward", "invert", "output_attentions=True"

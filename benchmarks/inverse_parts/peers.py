@@ -96,7 +96,7 @@ def against(name: str, match: Match, model: LanguageModel, trace: Trace, options
     mine, values = match.own(model, trace).tolist(), found["values"]
     shared = min(len(mine), len(values))  # the step that states the answer is no feature of captum's
     versions = found["versions"]
-    package = name.split()[0]
+    package = name.split(maxsplit=1)[0]
     answer = answer_span(trace)
     detail = (
         f"{ours:.2f} s to {theirs:.2f} s, best of {match.runs}, {answer.end - answer.start} answer tokens, "
