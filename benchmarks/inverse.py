@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from inverse_parts import passes, peers, probes, rollouts, table  # noqa: E402
 
-PARTS: dict[str, Callable[[Any, Any], list[table.Row]]] = {
+PARTS: dict[str, Callable[[Any, Any], Iterable[table.Row]]] = {
     "invert": passes.measure,
     "probes": probes.measure,
     "whole": probes.whole,
@@ -61,8 +61,7 @@ def main() -> int:
     found: dict[str, list[table.Row]] = {}
     for part in options.parts:
         print(f"-- {part}", flush=True)
-        found[part] = PARTS[part](model, options)
-        table.printed(found[part])
+        found[part] = table.printed(PARTS[part](model, options))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps({part: [asdict(row) for row in rows] for part, rows in found.items()}))

@@ -7,8 +7,7 @@ from inference.core.steps import split_steps
 
 SHELF = (
     "There is a shelf in the cellar for jars of plum jam. In the morning it holds 8 jars. Then every child of the "
-    "house comes down the stairs, one after the other, and each of them puts more jars on the shelf. Nobody takes a "
-    "jar away, and no jar breaks. How many jars does the shelf hold when the last child has gone up again?"
+    "house comes down the stairs and puts 2 more jars on it. How many jars are on the shelf when 17 have come?"
 )
 LINE = "Step {number}: {before} jars and 2 more make {after} jars on it.\n"
 LAST = 42

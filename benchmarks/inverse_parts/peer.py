@@ -25,28 +25,28 @@ def inseq_model(given: dict[str, Any], method: str) -> Any:
     return inseq.load_model(given["model"], method, device="cpu")
 
 
-def inseq_attributed(model: Any, given: dict[str, Any], end: int, **options: Any) -> torch.Tensor:
-    """[tokens of the text, answer tokens, ...] of the tokens [value start, end)."""
+def inseq_attributed(model: Any, given: dict[str, Any], **options: Any) -> Any:
+    """What inseq gives for the answer's tokens: target_attributions [tokens of the text, answer tokens, ...]."""
     found = model.attribute(
         input_texts=given["prompt"],
         generated_texts=given["text"],
         attr_pos_start=given["start"],
-        attr_pos_end=end,
+        attr_pos_end=given["end"],
         show_progress=False,
         **options,
     ).sequence_attributions[0]
     size = len(found.target)
     if size != given["end"]:
         raise SystemExit(f"inseq sees {size} tokens, and the text has {given['end']}: the spans do not match")
-    return found.target_attributions
+    return found
 
 
 def inseq_attention(given: dict[str, Any]) -> Run:
     model = inseq_model(given, "attention")
 
     def run() -> list[float]:
-        maps = inseq_attributed(model, given, given["end"])  # [tokens, answer tokens, layers, heads]
-        return by_step(maps[:, 0].flatten(1).mean(1), given)
+        maps = inseq_attributed(model, given).target_attributions  # [tokens, answer tokens, layers, heads]
+        return by_step(maps[:, 0].nan_to_num().flatten(1).mean(1), given)  # NaN where a token cannot look
 
     return run
 
@@ -55,8 +55,10 @@ def inseq_input_x_gradient(given: dict[str, Any]) -> Run:
     model = inseq_model(given, "input_x_gradient")
 
     def run() -> list[float]:
-        found = inseq_attributed(model, given, given["end"], attributed_fn="crossentropy")
-        return by_step(-found.sum(-1).nan_to_num().sum(1), given)  # of minus log p, hence the sign
+        # Of the probability p, inseq's default: what it calls crossentropy it cannot attribute. d log p = dp / p.
+        found = inseq_attributed(model, given, step_scores=["probability"])
+        values = found.target_attributions.sum(-1).nan_to_num() / found.step_scores["probability"]
+        return by_step(values.sum(1), given)
 
     return run
 
@@ -73,7 +75,7 @@ def captum_ablation(given: dict[str, Any]) -> Run:
     asked = TextTemplateInput(template, values=steps, baselines=[""] * len(steps))
 
     def run() -> list[float]:
-        found = method.attribute(asked, target=given["value_ids"], use_cached_outputs=False)
+        found = method.attribute(asked, target=torch.tensor(given["value_ids"]), use_cached_outputs=False)
         return found.seq_attr.flatten().tolist()
 
     return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,15 +60,15 @@ MATCHES = {
 }
 
 
-def measure(model: LanguageModel, options: Any) -> list[Row]:
+def measure(model: LanguageModel, options: Any) -> Iterator[Row]:
+    """Row by row, because it takes minutes."""
     trace = built_trace(model, options.steps)
-    rows = against_naive(model, trace, options)
+    yield from against_naive(model, trace, options)
     if options.peers_python is None:
         print("no --peers-python: inseq and captum are left out", flush=True)
-        return rows
+        return
     for name, match in MATCHES.items():
-        rows += against(name, match, model, trace, options)
-    return rows
+        yield from against(name, match, model, trace, options)
 
 
 def against_naive(model: LanguageModel, trace: Trace, options: Any) -> list[Row]:

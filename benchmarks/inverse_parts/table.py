@@ -28,11 +28,15 @@ class Row:
         return "" if self.least is None else f"at least {self.least:g}"
 
 
-def printed(rows: Iterable[Row]) -> None:
+def printed(rows: Iterable[Row]) -> list[Row]:
+    """The same rows, each printed when it is there."""
+    made = []
     for row in rows:
+        made.append(row)
         verdict = "" if not row.goal else "met" if row.met else "MISSED"
         figure = f"{row.found:.2e}" if 0 < abs(row.found) < 0.005 else f"{row.found:.2f}"
         print(f"{row.what:<68}{figure:>10} {row.unit:<4} {row.goal:<14}{verdict:<7} {row.detail}", flush=True)
+    return made
 
 
 def spearman(one: list[float], other: list[float]) -> float:

@@ -31,7 +31,7 @@ def options(**changed):
 def test_every_row_of_a_part_is_measured(sharp, part):
     import inverse
 
-    rows = inverse.PARTS[part](sharp, options())
+    rows = list(inverse.PARTS[part](sharp, options()))
     assert len(rows) >= 2
     assert all(math.isfinite(row.found) and row.found > 0 for row in rows if "difference" not in row.what)
     assert any(row.goal for row in rows)
