@@ -29,12 +29,11 @@ def measure(model: object, options: Any) -> list[Row]:
 
 
 def rows(found: dict[str, Any]) -> list[Row]:
-    (slow, slowest), *ways = found["ways"].items()
-    same = f"to {slow}"
-    made = [Row("  greedy continuations identical (1: yes)", float(found["identical"]), "", least=1.0)]
-    for name, way in {slow: slowest, **dict(ways)}.items():
+    slowest = next(iter(found["ways"].values()))["seconds"]
+    made = []
+    for name, way in found["ways"].items():
         least = LEAST if name == RAGGED else None
-        detail = f"{way['seconds']:.2f} s {same}' {slowest['seconds']:.2f} s"
-        made.append(Row(f"rollouts, {name}", slowest["seconds"] / way["seconds"], "x", least=least, detail=detail))
+        detail = f"{way['seconds']:.2f} s to {slowest:.2f} s"
+        made.append(Row(f"rollouts, {name}", slowest / way["seconds"], "x", least=least, detail=detail))
         made.append(Row("  peak memory more", way["mebibytes"], "MiB"))
-    return made
+    return [*made, Row("  greedy continuations identical (1: yes)", float(found["identical"]), "", least=1.0)]
