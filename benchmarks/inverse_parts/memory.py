@@ -1,0 +1,45 @@
+"""Peak memory of one pass, in a fresh process: what it needs beyond what is in memory before it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+WARM_UP = 16  # tokens of a pass before the measured one: it brings the weights into memory
+
+
+def peaks(passes: tuple[str, ...], lengths: tuple[int, ...], options: Any) -> dict[tuple[str, int], float]:
+    """MiB of each of `passes` at each length, one process each.
+
+    Large buffers go back to the system when they are freed, so that the peak is that of what is held at one time.
+    """
+    os.environ |= {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
+    found = {}
+    for length in lengths:
+        for name in passes:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                found[name, length] = pool.apply(peak, (name, length, options))
+    del os.environ["MALLOC_MMAP_THRESHOLD_"], os.environ["MALLOC_ARENA_MAX"]
+    return found
+
+
+def peak(name: str, length: int, options: Any) -> float:
+    from inverse_parts.passes import loaded, works
+
+    model = loaded(options)
+    model.forward(list(range(1, 1 + WARM_UP)), use_cache=True)
+    work = works(model, length, options)[name]
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+    before = kibibytes("VmRSS")
+    work()
+    return (kibibytes("VmHWM") - before) / 1024
+
+
+def kibibytes(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"/proc/self/status has no {field}; memory can be measured on Linux only")
+    return int(found[1])
