@@ -3,7 +3,7 @@
 A linear Bradley-Terry reward on frozen features (Bradley & Terry 1952; reward modelling as in Christiano et al.
 2017), eight more of its kind fitted on resampled problems, whose spread says how sure it is, and a linear step
 scorer. H is the hidden size of the base model. What the explanation features are, says features.py. Step features,
-[H + 5]: mean hidden state over the step's tokens at `layer`, then the five `StepSignals` in their order.
+[H + 5]: mean hidden state over the step's tokens at `layer`, then the first five `StepSignals`.
 """
 
 from __future__ import annotations

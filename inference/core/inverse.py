@@ -16,6 +16,7 @@ from inference.core.findings import findings
 from inference.core.head import Head
 from inference.core.inversion import Inversion, invert, states_answer
 from inference.core.language_model import LanguageModel
+from inference.core.ranking import likely_and_mattered, probed
 from inference.core.reasoning import silent, worked_examples
 from inference.core.records import Candidate, EvidenceRecord, Progress, StepTest, Trace
 
@@ -57,6 +58,7 @@ def explain_inverse(
     layer = checked_layer(model, head, settings)
     progress("Following the attention back", 0.0)
     inversion = invert(model, trace, layer, worked_examples(model))
+    inversion = replace(inversion, signals=probed(model, trace, inversion))
     scores = step_scores(head, inversion)
     steps = ranked(trace, scores)[: settings.tested_steps]
     tests = test_steps(model, trace, steps, settings.rollouts, settings.seed, inversion, shared(progress))
@@ -89,12 +91,18 @@ def shared(progress: Progress) -> Progress:
 def step_scores(head: Head, inversion: Inversion) -> tuple[float, ...]:
     """One score for each step, by which steps are tested first.
 
-    A head that learned from no tested step ranks nothing. Then the fork entropy does: where the model was unsure how
-    to go on, another way was likely, and only there can resampling find one. It cannot say whether the step mattered.
+    A head that learned from no tested step ranks nothing; then the signals do.
     """
     if head.ranks_steps:
         return tuple(head.step(inversion.step_features).tolist())
-    return tuple(signal.fork_entropy for signal in inversion.signals)
+    return likely_and_mattered(inversion.signals)
+
+
+def ranker(head: Head, inversion: Inversion) -> str:
+    """What the step scores are made of, for the record."""
+    if head.ranks_steps:
+        return head.name
+    return "fork entropy" if any(signal.suppression is None for signal in inversion.signals) else "signals"
 
 
 def ranked(trace: Trace, scores: Sequence[float]) -> list[int]:
@@ -116,7 +124,7 @@ def evidence(
         answer=trace.answer.text,
         steps=tuple(step.text for step in trace.steps),
         signals=inversion.signals,
-        ranked_by=head.name if head.ranks_steps else "signals",
+        ranked_by=ranker(head, inversion),
         step_scores=scores,
         tests=tuple(tests),
         settings=asdict(replace(settings, layer=inversion.layer)),

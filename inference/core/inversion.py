@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -80,7 +80,7 @@ def invert(
     flow = tape.flow()
     signals = step_signals(trace, inverse_flow(flow, segments, len(trace.steps)))
     pooled = pooled_steps(heard[0][0, len(trace.prompt_ids) - known :], trace)
-    features = torch.cat([pooled, torch.tensor([astuple(signal) for signal in signals])], dim=1)
+    features = torch.cat([pooled, torch.tensor([read_by_head(signal) for signal in signals])], dim=1)
     heads = tape.heads() if each_head else None
     return Inversion(signals, features, flow, segments, layer, PrefixCache(ids, cache), heads)
 
@@ -160,6 +160,11 @@ def step_signals(trace: Trace, flow: list[float]) -> tuple[StepSignals, ...]:
             )
         )
     return tuple(signals)
+
+
+def read_by_head(signal: StepSignals) -> tuple[float, ...]:
+    """The last step features, in the order that head.py gives."""
+    return (signal.inverse_flow, signal.fork_entropy, signal.mean_entropy, signal.position, signal.length)
 
 
 def fork_start(trace: Trace, index: int) -> int:

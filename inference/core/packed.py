@@ -104,14 +104,21 @@ def check(model: LanguageModel, ids: Ids, probes: Sequence[Probe]) -> None:
         raise ValueError(f"a probe cuts after {outside[0]} tokens; the sequence has {len(ids)}")
     if not all(probe.given and probe.scored for probe in probes):
         raise ValueError("a probe reads or scores no token; give at least one of each")
-    # Windowed and recurrent layers keep to the order in which tokens come, and so does attention by distance alone.
-    layers = DynamicCache(config=model.module.config).layers
-    free = "position_ids" in inspect.signature(type(model.module.get_decoder()).forward).parameters
-    if not free or any(type(layer) is not DynamicLayer for layer in layers):
+    if not full_attention(model):
         raise ValueError(
             f"{model.name} cannot be probed at many places in one pass: some of its layers look back through a "
             "window, are recurrent or take no positions. Use a model all of whose layers have full attention."
         )
+
+
+def full_attention(model: LanguageModel) -> bool:
+    """Whether a mask and positions of our own suit the model.
+
+    Windowed and recurrent layers keep to the order in which tokens come, and so does attention by distance alone.
+    """
+    layers = DynamicCache(config=model.module.config).layers
+    told = "position_ids" in inspect.signature(type(model.module.get_decoder()).forward).parameters
+    return told and all(type(layer) is DynamicLayer for layer in layers)
 
 
 def grown(probes: Sequence[Probe], length: int, cells: int) -> list[Tree]:

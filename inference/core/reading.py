@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from inference.core.language_model import LanguageModel
+from inference.core.packed import full_attention
 from inference.core.records import Progress
 
 Ids = tuple[int, ...]
@@ -46,13 +47,20 @@ def read(
 ) -> Iterator[tuple[int, Heard]]:
     """What the model held at each of `written`, after the context of the same index; in any order, with its index.
 
-    Layers count from 1.
+    Layers count from 1. A model whose layers look back through a window, or are recurrent, makes its own mask, and
+    reads one explanation at a time.
     """
-    done = 0
-    for batch in batched(rows_of(contexts, written)):
+    done, packs = 0, full_attention(model)
+    for batch in batched(rows_of(contexts, written)) if packs else alone(contexts, written):
         tell("reading explanations", done / len(written))
-        yield from read_batch(model, batch, layers)
+        yield from read_batch(model, batch, layers, packs)
         done += sum(len(row.parts) for row in batch)
+
+
+def alone(contexts: Sequence[Ids], written: Sequence[Ids]) -> Iterator[list[Row]]:
+    """Each explanation behind its context, as the model would read it anyway."""
+    for index, (context, ids) in enumerate(zip(contexts, written, strict=True)):
+        yield [Row(context, ((index, ids),))]
 
 
 def rows_of(contexts: Sequence[Ids], written: Sequence[Ids]) -> list[Row]:
@@ -111,8 +119,13 @@ def layout(row: Row) -> Layout:
     return Layout(ids, positions, seen, before, spans)
 
 
-def read_batch(model: LanguageModel, rows: Sequence[Row], layers: Sequence[int]) -> Iterator[tuple[int, Heard]]:
-    """Rows are padded on the right; a padding token sees itself alone, and no token sees it."""
+def read_batch(
+    model: LanguageModel, rows: Sequence[Row], layers: Sequence[int], packed: bool = True
+) -> Iterator[tuple[int, Heard]]:
+    """Rows are padded on the right; a padding token sees itself alone, and no token sees it.
+
+    Unless `packed`, `rows` is one row with one explanation, and the mask is the model's.
+    """
     laid = [layout(row) for row in rows]
     width = max(len(one.ids) for one in laid)
     ids, positions = torch.zeros(2, len(rows), width, dtype=torch.long)
@@ -124,8 +137,8 @@ def read_batch(model: LanguageModel, rows: Sequence[Row], layers: Sequence[int])
     with torch.no_grad():
         output = model.module(
             input_ids=ids.to(model.device),
-            attention_mask=seen.to(model.device),
-            position_ids=positions.to(model.device),
+            attention_mask=seen.to(model.device) if packed else None,
+            position_ids=positions.to(model.device) if packed else None,
             output_hidden_states=True,
             use_cache=False,
             logits_to_keep=width - least + 1,

@@ -103,6 +103,11 @@ class StepSignals:
     mean_entropy: float  # nats
     position: float  # 0 first step, 1 last
     length: int  # tokens
+    # The head does not read what follows. None: stored before these were measured, or the model cannot be probed.
+    position_flow: float | None = None  # inverse_flow of a model that attends alike to all it sees: its baseline
+    answer_margin: float | None = None  # before the step, the best option's probability minus the second's
+    trajectory_shift: float | None = None  # how far the step moved the options' distribution, nats, 0 to ln 2
+    suppression: float | None = None  # what the answer's log-probability loses when it may not look here, nats
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,7 @@ class EvidenceRecord:
     answer: str
     steps: tuple[str, ...]
     signals: tuple[StepSignals, ...]
-    ranked_by: str  # "signals" or "head vN"
+    ranked_by: str  # "signals" (likely × mattered), "fork entropy" (the model cannot be probed) or "head vN"
     step_scores: tuple[float, ...]
     tests: tuple[StepTest, ...]
     schema: int = 2

@@ -24,7 +24,9 @@ from inference.tests.core.test_explain import CONFIRMED, NOT_CONFIRMED, record
 
 OPTIONS = ("10", "12", "not at all. Never", "a “quoted” one", "Wait…")
 WORDS = st.lists(
-    st.sampled_from(("eggs", "12", "are", "left.", "“so”", "no", "3.5", "step 2", "e.g. this", "= 10", "(1)", "\n", "”", "“")),
+    st.sampled_from(
+        ("eggs", "12", "are", "left.", "“so”", "no", "3.5", "step 2", "e.g. this", "= 10", "(1)", "\n", "”", "“")
+    ),
     min_size=1,
     max_size=60,
 )  # fmt: skip

@@ -16,6 +16,7 @@ from inference.core import (
     head_config,
     reason,
 )
+from inference.core.ranking import likely_and_mattered
 
 
 def trained(model, **weights):
@@ -36,7 +37,12 @@ def test_the_record_says_what_was_done(model, trace, head):
     assert len(record.tests) == 2
     assert record.steps == tuple(step.text for step in trace.steps)
     assert record.settings == {"candidates": 3, "tested_steps": 2, "rollouts": 6, "seed": 0, "layer": 1}
-    assert record.step_scores == tuple(signal.fork_entropy for signal in record.signals)
+    assert record.step_scores == likely_and_mattered(record.signals)
+    for signal in record.signals:
+        assert signal.position_flow is not None
+        assert 0 <= signal.answer_margin <= 1
+        assert 0 <= signal.trajectory_shift <= 0.7
+    assert sum(signal.position_flow for signal in record.signals) == pytest.approx(1)
     assert isinstance(record.to_json()["tests"][0]["kept_answers"], dict)
 
 

@@ -29,7 +29,7 @@ def test_features_are_the_pooled_states_and_the_signals(model, trace):
     states = model.module(ids, output_hidden_states=True).hidden_states[1][0, len(trace.prompt_ids) :]
     step = trace.steps[2]
     torch.testing.assert_close(made.step_features[2, :-5], states[step.token_start : step.token_end].mean(0))
-    assert made.step_features[2, -5:].tolist() == pytest.approx(astuple(made.signals[2]))
+    assert made.step_features[2, -5:].tolist() == pytest.approx(astuple(made.signals[2])[:5])
 
 
 def test_the_answer_position_predicts_the_value(model, trace):
