@@ -24,7 +24,8 @@ from inference.tests.core.test_explain import CONFIRMED, NOT_CONFIRMED, record
 
 OPTIONS = ("10", "12", "not at all. Never", "a “quoted” one", "Wait…")
 WORDS = st.lists(
-    st.sampled_from(("eggs", "12", "are", "left.", "“so”", "no", "3.5", "step 2", "e.g. this", "= 10", "(1)", "\n", "”", "“")),
+    st.sampled_from(("eggs", "12", "are", "left.", "“so”", "no", "3.5", "step 2", "e.g. this", "= 10", "(1)", "\n", "”",
+         "“")),
     min_size=1,
     max_size=60,
 )  # fmt: skip
@@ -152,7 +153,7 @@ def test_a_verdict_turned_round_is_rejected(made):
         verdicts = [
             claim
             for claim in sentences(turned, candidate.text)
-            if "made a difference to the answer" in claim.sentence and "“" not in claim.sentence
+            if ("made a difference to the answer" in claim.sentence and "“" not in claim.sentence)
             or claim.sentence.startswith(("No decisive choice", "Tests showed that", "This does not show"))
         ]  # fmt: skip
         assert all(not claim.accepted for claim in verdicts), verdicts
