@@ -18,7 +18,7 @@ def built_trace(model: LanguageModel, steps: int = 18) -> Trace:
 
     The prompt is plain text: peers cut a chat's markers in ways of their own, and then spans no longer match.
     """
-    options = tuple(f"{number} full jars" for number in (LAST - 6, LAST, LAST + 6, LAST + 12))
+    options = tuple(f"{number} jars" for number in (LAST - 6, LAST, LAST + 6, LAST + 12))
     prompt = f"Question: {SHELF}\nOptions: {', '.join(options)}\nThink in steps, then say the answer.\n"
     first = LAST - 2 * (steps - 1)
     lines = [LINE.format(number=n + 1, before=first + 2 * n, after=first + 2 * n + 2) for n in range(steps - 1)]

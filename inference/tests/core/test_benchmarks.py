@@ -41,10 +41,10 @@ def test_the_built_trace_states_its_answer_in_the_last_of_its_steps(model):
     from inverse_parts.chain import built_trace
 
     trace = built_trace(model, 18)
-    assert [len(trace.steps), trace.steps[-1].text, trace.answer.text] == [18, "Answer: 42 full jars", "42 full jars"]
+    assert [len(trace.steps), trace.steps[-1].text, trace.answer.text] == [18, "Answer: 42 jars", "42 jars"]
     assert "40 jars and 2 more make 42 jars" in trace.steps[-2].text
     span = answer_span(trace)
-    assert model.decode(token_ids(trace)[span.start : span.end]).strip() == "42 full jars"
+    assert model.decode(token_ids(trace)[span.start : span.end]).strip() == "42 jars"
 
 
 def test_naive_trajectory_is_what_the_packed_one_gives(sharp):
