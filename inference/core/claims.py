@@ -3,12 +3,7 @@
 A sentence is taken apart into claims, each of a known form: "In 3 of 6 new tries it wrote something else there".
 Every number and quotation of it has to be the record's, at the place that the claim is about. What is left of the
 sentence when its claims are taken out has to be words that claim nothing; one word more, and the whole sentence is
-<<<<<<< HEAD
-rejected.
-"There" and "this step" are the step that was last named alone in the same paragraph.
-=======
 rejected. "There" and "this step" are the step that was last named alone in the same paragraph.
->>>>>>> l-writing
 """
 
 from __future__ import annotations

@@ -23,18 +23,8 @@ from inference.core.explain import NUMBERS
 from inference.tests.core.test_explain import CONFIRMED, NOT_CONFIRMED, record
 
 OPTIONS = ("10", "12", "not at all. Never", "a “quoted” one", "Wait…")
-<<<<<<< HEAD
-WORDS = st.lists(
-    st.sampled_from(
-        ("eggs", "12", "are", "left.", "“so”", "no", "3.5", "step 2", "e.g. this", "= 10", "(1)", "\n", "”", "“")
-    ),
-    min_size=1,
-    max_size=60,
-)  # fmt: skip
-=======
 PIECES = ("eggs", "12", "are", "left.", "“so”", "no", "3.5", "step 2", "e.g. this", "= 10", "(1)", "\n", "”", "“")
 WORDS = st.lists(st.sampled_from(PIECES), min_size=1, max_size=60)
->>>>>>> l-writing
 TEXTS = WORDS.map(" ".join).filter(lambda text: text.strip(" .\n"))
 
 
