@@ -178,6 +178,7 @@ class Explainer(models.Model):
         INVERSE = "inverse", "Inverse reasoning"
         CHAIN = "chain", "The raw chain of thought"
         SELF_EXPLAIN = "self_explain", "Asked afterwards to explain itself"
+        ATTENTION = "attention", "Where the model looked, untested"
 
     name = models.SlugField(max_length=64)
     version = models.PositiveIntegerField(default=1)

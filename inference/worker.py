@@ -176,6 +176,9 @@ def explain(trace: Trace, explanation: models.Explanation, model: core.LanguageM
         explanation.text = trace.chain
     elif explainer.method == models.Explainer.Method.SELF_EXPLAIN:
         explanation.text = core.self_explain(model, trace, progress)
+    elif explainer.method == models.Explainer.Method.ATTENTION:
+        explanation.text, record = core.explain_attention(model, trace, progress)
+        explanation.evidence = record.to_json()
     else:
         explain_inversely(trace, explanation, model, progress)
     kept = feature_cache(model)

@@ -37,6 +37,7 @@ from inference.core.records import (
 )
 
 if TYPE_CHECKING:
+    from inference.core.attention_report import explain_attention
     from inference.core.batch import Batch, Tally, explain_file, explained
     from inference.core.causal import test_step, test_steps
     from inference.core.claims import check_claims, supported
@@ -76,6 +77,7 @@ HOMES = {
     "check_claims": "claims",
     "contrastive_flow": "contrastive",
     "direct_suppression": "suppression",
+    "explain_attention": "attention_report",
     "explain_file": "batch",
     "explain_inverse": "inverse",
     "explained": "batch",
@@ -146,6 +148,7 @@ __all__ = [
     "check_claims",
     "contrastive_flow",
     "direct_suppression",
+    "explain_attention",
     "explain_file",
     "explain_inverse",
     "explained",

@@ -2,10 +2,11 @@
 
     python -m inference.core --problems FILE --method METHOD --model SOURCE [--limit N] [--out FILE.jsonl]
 
-FILE holds JSON lines as AQUA-RAT, CommonsenseQA or `manage.py import_problems` have them. METHOD is inverse, chain or
-self_explain, SOURCE a hub name, a folder or a .gguf file. One JSON object a problem is appended to FILE.jsonl, or
-printed. A run that was stopped or killed goes on with the same command; a file made with other settings is refused.
-Everything else is said on standard error. Exit status: 0 all done, 1 refused, 2 wrong options, 130 interrupted.
+FILE holds JSON lines as AQUA-RAT, CommonsenseQA or `manage.py import_problems` have them. METHOD is inverse, chain,
+self_explain or attention, SOURCE a hub name, a folder or a .gguf file. One JSON object a problem is appended to
+FILE.jsonl, or printed. A run that was stopped or killed goes on with the same command; a file made with other
+settings is refused. Everything else is said on standard error. Exit status: 0 all done, 1 refused, 2 wrong options,
+130 interrupted.
 """
 
 from __future__ import annotations

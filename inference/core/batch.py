@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from inference.core.attention_report import explain_attention
 from inference.core.head import Head
 from inference.core.inverse import InverseSettings, explain_inverse
 from inference.core.language_model import LanguageModel
@@ -193,6 +194,9 @@ def explanation(
         return trace.chain, None
     if recipe.method == "self_explain":
         return self_explain(model, trace, progress), None
+    if recipe.method == "attention":
+        text, record = explain_attention(model, trace, progress)
+        return text, record.to_json()
     if head is None:
         raise ValueError("method inverse needs a head; an untrained one is Head(head_config(model))")
     settings = InverseSettings(recipe.candidates, recipe.tested_steps, recipe.rollouts, recipe.seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-METHODS = ("inverse", "chain", "self_explain")
+METHODS = ("inverse", "chain", "self_explain", "attention")
 UNTRAINED = "untrained"
 BOUNDS = {"max_new_tokens": (16, 2048), "candidates": (1, 3), "tested_steps": (0, 20), "rollouts": (1, 200)}
 """Smallest and largest allowed, both included."""

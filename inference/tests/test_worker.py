@@ -25,7 +25,7 @@ def problems(db: None) -> list[Problem]:
 
 @pytest.fixture
 def explainers(db: None) -> list[Explainer]:
-    methods = ("inverse", "self_explain", "chain")
+    methods = ("inverse", "self_explain", "chain", "attention")
     return [Explainer.objects.create(name=method.replace("_", "-"), method=method) for method in methods]
 
 

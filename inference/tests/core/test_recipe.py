@@ -25,7 +25,7 @@ def test_what_a_method_does_not_use_does_not_count():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"method": "attention"}, "'attention'; allowed are inverse, chain, self_explain"),
+        ({"method": "prose"}, "'prose'; allowed are inverse, chain, self_explain, attention"),
         ({"seed": -1}, "seed is -1; allowed is 0"),
         ({"rollouts": 0}, "rollouts is 0; allowed is 1 to 200"),
         ({"candidates": 4}, "candidates is 4; allowed is 1 to 3"),
