@@ -76,14 +76,12 @@ def row(record: dict[str, Any], index: int, top: float, largest: float) -> tuple
 
 def flow_bar(signal: dict[str, Any], top: float) -> list[str]:
     left = LEFT + TEXT
-    drawn = [bar(left, top, BAR * signal["inverse_flow"], FLOW)]
-    if signal["position_flow"] is not None:
-        at = left + BAR * signal["position_flow"]
+    share, alone = signal["inverse_flow"], signal["position_flow"]
+    drawn = [bar(left, top, BAR * share, FLOW)]
+    if alone is not None:
+        at = left + BAR * alone
         drawn.append(f'<path d="M{at:.1f} {top - 2:.1f}v18" stroke="{INK}" stroke-width="2"/>')
-    return [
-        *drawn,
-        text(left + BAR * signal["inverse_flow"] + 8, top + 11, f"{100 * signal['inverse_flow']:.0f}%", SOFT),
-    ]
+    return [*drawn, text(left + BAR * max(share, alone or 0.0) + 8, top + 11, f"{100 * share:.0f}%", SOFT)]
 
 
 def lost_bar(lost: float | None, largest: float, top: float) -> list[str]:

@@ -107,6 +107,25 @@ def resample(
     return dict(zip(starts, made, strict=True))
 
 
+def affordable(trace: Trace, steps: Sequence[int], rollouts: int, budget: int | None) -> list[int]:
+    """The first of `steps` whose rollouts, however long they get, have at most `budget` tokens; None: all steps.
+
+    Raises ValueError for a budget below 1.
+    """
+    if budget is None:
+        return list(steps)
+    if budget < 1:
+        raise ValueError(f"budget is {budget} tokens; give at least 1, or None for no limit")
+    chosen: list[int] = []
+    starts: set[int] = set()
+    for step in steps:
+        starts |= {trace.steps[step].token_start, trace.steps[step].token_end}
+        if rollouts * sum(start_of(trace, start, 0).sampling.max_new_tokens for start in starts) > budget:
+            break
+        chosen.append(step)
+    return chosen
+
+
 def start_of(trace: Trace, start: int, seed: int) -> Start:
     """Where rollouts begin that replace the chain from its token `start` on."""
     before, settings = trace.tokens[:start], trace.settings
@@ -139,7 +158,9 @@ def assessed(trace: Trace, step: int, made: Sequence[Resample], after: Sequence[
     different = [one for one in made if differs(own, one.step)]
     kept = [Resample(own, trace.answer.index), *after, *(one for one in made if not differs(own, one.step))]
     options = trace.problem.options
-    measured = effect.measure(answers(kept), answers(different), len(options), seed)
+    # The answer of a greedy trace is the likeliest one and no random draw, which the test takes answers for.
+    drawn = kept if trace.settings.seed else kept[1:]
+    measured = effect.measure(answers(drawn), answers(different), len(options), seed)
     return StepTest(
         step=step,
         rollouts=len(made),
@@ -151,6 +172,8 @@ def assessed(trace: Trace, step: int, made: Sequence[Resample], after: Sequence[
         p_value=measured.p_value if measured else None,
         confirmed=effect.confirmed(measured, len(different), len(made)),
         alternatives=grouped(different, options),
+        excess=measured.excess if measured else None,
+        verdict=effect.verdict(measured, len(different), len(made)),
     )
 
 

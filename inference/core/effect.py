@@ -24,9 +24,11 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Effect:
-    """`value` in nats; `interval` is a bootstrap 95 % interval of value minus its chance level."""
+    """In nats: `value`, and `excess`, which is value minus its chance level; `interval` is a bootstrap 95 % interval
+    of the excess."""
 
     value: float
+    excess: float
     interval: tuple[float, float]
     p_value: float
 
@@ -41,6 +43,7 @@ def measure(kept: Sequence[int], different: Sequence[int], outcomes: int, seed: 
     chance = regrouped(answers, len(different), outcomes, random)
     return Effect(
         value,
+        value - float(chance.mean()),
         interval(np.array(different), np.array(kept), outcomes, float(chance.mean()), random),
         p_value(value, chance, exact=math.comb(len(answers), len(different)) <= EXACT),
     )
@@ -49,6 +52,16 @@ def measure(kept: Sequence[int], different: Sequence[int], outcomes: int, seed: 
 def confirmed(effect: Effect | None, different: int, rollouts: int) -> bool:
     """At least a fifth of the resamples differ, and the effect is beyond chance at 5 %."""
     return effect is not None and different >= MIN_SHARE * rollouts and effect.p_value <= ALPHA
+
+
+def verdict(effect: Effect | None, different: int, rollouts: int) -> str:
+    """ "confirmed", "not confirmed", or "untested" where no answers could be compared.
+
+    A step that every resample wrote again was tested: there was no other way to compare it with.
+    """
+    if confirmed(effect, different, rollouts):
+        return "confirmed"
+    return "not confirmed" if effect is not None or (rollouts and not different) else "untested"
 
 
 def counts(answers: NDArray[np.int64], outcomes: int) -> Counts:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from torch import Tensor
 
-from inference.core.causal import test_steps
+from inference.core.causal import affordable, test_steps
 from inference.core.claims import supported, supported_only
 from inference.core.explain import candidates
 from inference.core.features import explanation_features
@@ -23,13 +23,14 @@ from inference.core.records import Candidate, EvidenceRecord, Progress, StepTest
 
 @dataclass(frozen=True)
 class InverseSettings:
-    """`layer` None: the head's own layer."""
+    """`layer` None: the head's own layer. `budget`: tokens that all rollouts of a problem may write; None: any."""
 
     candidates: int = 3
     tested_steps: int = 2
     rollouts: int = 6
     seed: int = 0
     layer: int | None = None
+    budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,11 @@ def explain_inverse(
     inversion = invert(model, trace, layer, worked_examples(model))
     inversion = replace(inversion, signals=probed(model, trace, inversion))
     scores = step_scores(head, inversion)
-    steps = ranked(trace, scores)[: settings.tested_steps]
+    wanted = ranked(trace, scores)[: settings.tested_steps]
+    steps = affordable(trace, wanted, settings.rollouts, settings.budget)
     tests = test_steps(model, trace, steps, settings.rollouts, settings.seed, inversion, shared(progress))
     record = evidence(trace, inversion, head, scores, tests, settings)
+    record = replace(record, over_budget=tuple(wanted[len(steps) :]))
     progress("Writing the explanation", 0.95)
     texts = tuple(supported_only(record, text) for text in candidates(record, settings.candidates))
     features = explanation_features(model, trace, [candidate.text for candidate in texts], head.config)

@@ -129,10 +129,12 @@ class StepTest:
     kept_answers: dict[str, int]  # of the trace, of as many resamples from after the step, of similar replacements
     different_answers: dict[str, int]
     effect: float | None  # KL(p(y|different) || p(y|kept)), nats, Laplace-smoothed; None without answers to compare
-    effect_interval: tuple[float, float] | None  # bootstrap 95 %, chance level subtracted
+    effect_interval: tuple[float, float] | None  # bootstrap 95 % interval of `excess`
     p_value: float | None  # permutation test of the same effect
     confirmed: bool
     alternatives: tuple[Alternative, ...]
+    excess: float | None = None  # effect minus its mean over random regroupings, nats; may be negative
+    verdict: str = ""  # "confirmed", "not confirmed", or "untested": no answers to compare; "" in schema 1
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,7 @@ class EvidenceRecord:
     settings: dict[str, Any] = field(default_factory=dict)
     findings: tuple[StepEvidence, ...] = ()  # one for each of `tests`, in the same order
     claims: tuple[Claim, ...] = ()
+    over_budget: tuple[int, ...] = ()  # steps that were to be tested, had their rollouts fitted into the budget
     rejected: int = 0
 
     @property
@@ -223,6 +226,7 @@ class EvidenceRecord:
             "steps": tuple(data["steps"]),
             "signals": tuple(StepSignals(**signal) for signal in data["signals"]),
             "step_scores": tuple(data["step_scores"]),
+            "over_budget": tuple(data.get("over_budget", ())),
             "tests": tuple(step_test(test) for test in data["tests"]),
             "findings": tuple(step_evidence(finding) for finding in data.get("findings", ())),
             "claims": tuple(

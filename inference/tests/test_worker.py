@@ -25,7 +25,7 @@ def problems(db: None) -> list[Problem]:
 
 @pytest.fixture
 def explainers(db: None) -> list[Explainer]:
-    methods = ("inverse", "self_explain", "chain", "attention")
+    methods = ("inverse", "self_explain", "chain")
     return [Explainer.objects.create(name=method.replace("_", "-"), method=method) for method in methods]
 
 
@@ -119,6 +119,18 @@ def test_a_stopped_worker_hands_its_work_back(
     assert queue.waiting().get().attempts == 0
     assert not Explanation.objects.ready().exists()
     monkeypatch.undo()
+
+
+def test_the_attention_method_needs_no_head_and_keeps_what_it_measured(
+    stand_in: Any, problems: list[Problem]
+) -> None:
+    ask_all(problems[:1], [Explainer.objects.create(name="attention", method="attention", model="stand-in")])
+    work_until_done()
+    made = Explanation.objects.ready().get()
+    assert made.head_version is None
+    assert made.evidence["tests"] == []
+    assert sum(made.evidence["step_scores"]) == pytest.approx(1)
+    assert "led to step" in made.text
 
 
 def test_a_worker_that_lost_its_lease_stores_nothing(

@@ -64,3 +64,23 @@ def test_an_effect_needs_both_groups_and_a_fifth_of_the_resamples():
     assert strong.p_value < 0.01
     assert effect.confirmed(strong, 9, 43)
     assert not effect.confirmed(strong, 8, 43)
+
+
+def test_the_verdict_says_what_could_be_compared():
+    strong = effect.measure([0] * 8, [1] * 8, 2, seed=0)
+    weak = effect.measure([0, 1] * 4, [1, 0] * 4, 2, seed=0)
+    assert effect.verdict(strong, 8, 8) == "confirmed"
+    assert effect.verdict(strong, 1, 8) == "not confirmed"
+    assert effect.verdict(weak, 8, 8) == "not confirmed"
+    assert effect.verdict(None, 0, 8) == "not confirmed"
+    assert effect.verdict(None, 5, 8) == "untested"
+    assert effect.verdict(None, 0, 0) == "untested"
+
+
+def test_the_excess_is_the_effect_without_its_chance_level_and_the_interval_is_of_it():
+    weak = effect.measure([0, 1] * 4, [1, 0] * 4, 2, seed=0)
+    assert weak.value == pytest.approx(0)
+    assert weak.excess < 0
+    strong = effect.measure([0] * 8, [1] * 8, 2, seed=0)
+    assert 0 < strong.excess < strong.value
+    assert strong.interval[0] <= strong.excess <= strong.interval[1]

@@ -16,6 +16,7 @@ from inference.core import (
     head_config,
     reason,
 )
+from inference.core.causal import start_of
 from inference.core.ranking import likely_and_mattered
 
 
@@ -36,7 +37,8 @@ def test_the_record_says_what_was_done(model, trace, head):
     assert record.tests[0].step == 1  # where the model was least sure
     assert len(record.tests) == 2
     assert record.steps == tuple(step.text for step in trace.steps)
-    assert record.settings == {"candidates": 3, "tested_steps": 2, "rollouts": 6, "seed": 0, "layer": 1}
+    expected = {"candidates": 3, "tested_steps": 2, "rollouts": 6, "seed": 0, "layer": 1, "budget": None}
+    assert record.settings == expected
     assert record.step_scores == likely_and_mattered(record.signals)
     for signal in record.signals:
         assert signal.position_flow is not None
@@ -119,3 +121,20 @@ def test_a_head_that_learned_from_no_step_leaves_the_ranking_to_the_signals(mode
     made = explain_inverse(model, trace, trained(model, preference={0: 1.0}))
     assert made.record.ranked_by == "signals"
     assert made.candidates[0].score is not None
+
+
+def test_a_budget_leaves_the_lower_ranked_steps_untested(model, trace, head):
+    free = explain_inverse(model, trace, head, InverseSettings(tested_steps=3, rollouts=2))
+    order = [test.step for test in free.record.tests]
+    first = trace.steps[order[0]]
+    starts = (first.token_start, first.token_end)
+    cost = 2 * sum(start_of(trace, start, 0).sampling.max_new_tokens for start in starts)
+    made = explain_inverse(model, trace, head, InverseSettings(tested_steps=3, rollouts=2, budget=cost)).record
+    assert [test.step for test in made.tests] == order[:1]
+    assert made.over_budget == tuple(order[1:])
+    nothing = explain_inverse(model, trace, head, InverseSettings(tested_steps=3, rollouts=2, budget=cost - 1))
+    assert nothing.record.tests == ()
+    assert nothing.record.over_budget == tuple(order)
+    assert "No decisive choice was found" in nothing.text
+    with pytest.raises(ValueError, match="budget is 0 tokens"):
+        explain_inverse(model, trace, head, InverseSettings(budget=0))
