@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from inverse_pass import trace_of
 from transformers.cache_utils import DynamicCache
 
 from inference.core import LanguageModel, invert, resolve
 from inverse_parts.clock import in_turns
+from inverse_parts.jars import trace_of
 from inverse_parts.memory import peaks
 from inverse_parts.table import Row
 
