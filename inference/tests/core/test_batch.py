@@ -288,7 +288,8 @@ def test_a_head_of_another_model_or_none_at_all_is_refused(model, problems, tmp_
 # -- Processes ----------------------------------------------------------------------------------------------------
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
 sys.modules["django"] = None  # importing it fails
 import torch
 torch.set_num_threads(1)
