@@ -19,6 +19,7 @@ from inference import core, heads, models, queue
 from inference.core.feature_cache import FeatureCache
 from inference.core.head import Head, HeadMismatchError
 from inference.core.language_model import LOADING_ERRORS
+from inference.core.limits import LimitError
 from inference.core.provenance import provenance
 from inference.core.records import Problem, ReasoningError, ReasonSettings, Trace
 
@@ -89,7 +90,7 @@ def _make(row: models.Trace, model: core.LanguageModel) -> None:
         trace = chain_of(row, model, progress)
         for explanation in row.explanations.pending().select_related("explainer", "head_version"):
             make_explanation(row, trace, explanation, model, progress)
-    except ReasoningError as error:
+    except (ReasoningError, LimitError) as error:
         for explanation in row.explanations.pending():
             fail(row, explanation, str(error))
     except StoppedError:
@@ -161,7 +162,7 @@ def make_explanation(
     started = time.monotonic()
     try:
         explain(trace, explanation, model, progress)
-    except (ReasoningError, HeadMismatchError, ValueError) as error:
+    except (ReasoningError, LimitError, HeadMismatchError, ValueError) as error:
         fail(row, explanation, str(error))
         return
     explanation.made_at = timezone.now()

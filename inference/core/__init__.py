@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from inference.core.inverse import InverseExplanation, InverseSettings, explain_inverse
     from inference.core.inversion import Inversion, invert, position_only_flow
     from inference.core.language_model import LanguageModel
+    from inference.core.limits import AttentionError, ContextError, DeviceMemoryError, LimitError, NumbersError
     from inference.core.reasoning import reason
     from inference.core.receivers import forks, received, receiver_heads, receiver_scores, step_attention
     from inference.core.rollouts import RolloutMemoryError, Start, roll
@@ -59,7 +60,10 @@ if TYPE_CHECKING:
     from inference.core.weights import WeightsError, resolve
 
 HOMES = {
+    "AttentionError": "limits",
     "Batch": "batch",
+    "ContextError": "limits",
+    "DeviceMemoryError": "limits",
     "Head": "head",
     "HeadConfig": "head",
     "HeadMismatchError": "head",
@@ -67,6 +71,8 @@ HOMES = {
     "InverseSettings": "inverse",
     "Inversion": "inversion",
     "LanguageModel": "language_model",
+    "LimitError": "limits",
+    "NumbersError": "limits",
     "RolloutMemoryError": "rollouts",
     "Start": "rollouts",
     "Tally": "batch",
@@ -114,10 +120,13 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Alternative",
     "Answer",
+    "AttentionError",
     "Batch",
     "Candidate",
     "Claim",
     "Confidences",
+    "ContextError",
+    "DeviceMemoryError",
     "EvidenceRecord",
     "Head",
     "HeadConfig",
@@ -126,6 +135,8 @@ __all__ = [
     "InverseSettings",
     "Inversion",
     "LanguageModel",
+    "LimitError",
+    "NumbersError",
     "Problem",
     "Progress",
     "ReasonSettings",

@@ -17,6 +17,7 @@ from inference.core.attention_report import explain_attention
 from inference.core.head import Head
 from inference.core.inverse import InverseSettings, explain_inverse
 from inference.core.language_model import LanguageModel
+from inference.core.limits import LimitError
 from inference.core.out_file import SCHEMA, OutFile, StandardOut
 from inference.core.problem_files import ParsedProblem, ProblemFileError, guess_format, scan
 from inference.core.provenance import provenance
@@ -161,7 +162,7 @@ def explained(
 
     The chain is written with the recipe's seed, or with the one after the last of `failed_seeds`, as the worker does:
     a seed that failed would fail again. What the model wrote and cannot be used makes a line with `error`, which
-    quotes it; every other error is raised.
+    quotes it, and so does what is beyond model or device (LimitError); every other error is raised.
     """
     started = time.monotonic()
     seed = failed_seeds[-1] + 1 if failed_seeds else recipe.seed
@@ -170,7 +171,7 @@ def explained(
         settings = ReasonSettings(max_new_tokens=recipe.max_new_tokens, seed=seed)
         trace = reason(model, Problem(problem.question, problem.options), settings, progress)
         text, evidence = explanation(model, head, trace, recipe, progress)
-    except ReasoningError as error:
+    except (ReasoningError, LimitError) as error:
         failure, failed_seeds = str(error), [*failed_seeds, seed]
     return {
         "schema": SCHEMA,

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from inference.core.cache import PrefixCache
+from inference.core.limits import check_entropies
 
 NUCLEUS = 512  # tokens looked at first; the whole vocabulary is sorted only where they hold less than top_p
 TICK = 4  # tokens between two calls of `tick`
@@ -97,6 +98,7 @@ def choose(logits: Tensor, writing: list[Row], sampling: Sampling, guide: Guide)
     """Append one token to each row. logits [R, V]. What is kept of the distribution is kept of the unguided one."""
     logprobs = logits.float().log_softmax(-1)
     entropies = torch.special.entr(logprobs.exp()).sum(-1).tolist()
+    check_entropies(entropies)
     allowed = guided(logprobs, [guide(row.ids) for row in writing])
     if sampling.temperature == 0:
         chosen = allowed.argmax(-1)

@@ -14,6 +14,7 @@ from inference.core.cache import PrefixCache
 from inference.core.flow import Tape, recording, rollout, uniform_attention
 from inference.core.hidden import listening
 from inference.core.language_model import LanguageModel
+from inference.core.limits import check_context, check_finite, device_memory
 from inference.core.records import Step, StepSignals, Trace
 from inference.core.steps import content_start
 
@@ -55,6 +56,7 @@ def default_layer(model: LanguageModel) -> int:
     return max(1, round(model.layers * 2 / 3))
 
 
+@device_memory("the pass over prompt and chain")
 def invert(
     model: LanguageModel,
     trace: Trace,
@@ -66,18 +68,21 @@ def invert(
     """Signals and features of each step of `trace`, from one forward pass.
 
     `layer` counts decoder layers from 1; by default two thirds of the depth. What `prefix` shares with the prompt is
-    not computed again; `each_head` keeps the flow of the heads apart. Raises ValueError for a layer outside 1..L.
+    not computed again; `each_head` keeps the flow of the heads apart. Raises ValueError for a layer outside 1..L,
+    LimitError where the chain is too long, the device too small or what the model computes not finite.
     """
     layer = default_layer(model) if layer is None else layer
     if not 1 <= layer <= model.layers:
         raise ValueError(f"layer is {layer}; {model.name} has layers 1 to {model.layers}")
     ids = (*trace.prompt_ids, *(token.id for token in trace.tokens))
+    check_context(model.module, len(ids))
     segments = segmented(trace)
     cache = (prefix.branch(trace.prompt_ids) if prefix else None) or DynamicCache(config=model.module.config)
     known = cache.get_seq_length()
     with recording(Tape(segments.bounds, 2, each_head)) as tape, listening(model, layer) as heard:
         model.forward(ids[known:], past_key_values=cache, use_cache=True)
     flow = tape.flow()
+    check_finite(flow, heard[0])
     signals = step_signals(trace, inverse_flow(flow, segments, len(trace.steps)))
     pooled = pooled_steps(heard[0][0, len(trace.prompt_ids) - known :], trace)
     features = torch.cat([pooled, torch.tensor([read_by_head(signal) for signal in signals])], dim=1)

@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from inference.core import flow
 from inference.core.cache import PrefixCache
 from inference.core.decode import Row, Sampling, decode
 from inference.core.guide import AnswerGuide
+from inference.core.limits import check_context, install_recording
 from inference.core.records import Token
 from inference.core.rollouts import MAX_ROWS, Start, roll
 
@@ -34,12 +34,12 @@ PLAIN_TEMPLATE = (
 class LanguageModel:
     """`hidden` is the width H of the hidden states, `layers` the number of decoder layers L.
 
-    Safe to use from several threads.
+    Safe to use from several threads. Raises AttentionError for a model whose attention cannot be recorded.
     """
 
     def __init__(self, module: Any, tokenizer: Any, name: str, revision: str = "") -> None:
-        flow.install(module)
         self.module = module.eval().requires_grad_(False)
+        install_recording(module)
         self.tokenizer = tokenizer
         if tokenizer.chat_template is None:
             tokenizer.chat_template = PLAIN_TEMPLATE
@@ -140,9 +140,10 @@ class LanguageModel:
 
         Neither the end-of-turn token nor white space after the last word is returned. With `options`, an answer line
         can only say one of them. `prefix` saves recomputing
-        what it shares with `ids`. `tick` gets the share done and may raise to stop the work.
+        what it shares with `ids`. `tick` gets the share done and may raise to stop the work. Raises ContextError when
+        the text could outgrow the model's context, NumbersError for scores that are not numbers.
         """
-
+        check_context(self.module, len(ids), sampling.max_new_tokens)
         made = decode(
             self.module,
             ids,
@@ -169,8 +170,10 @@ class LanguageModel:
         """For each start what `generate` gives, up to rounding; all of them in one batch where `prefix` holds them.
 
         At most `max_rows` are written at a time. Raises RolloutMemoryError when not even one row fits into memory,
-        ValueError for starts that differ in temperature or top_p.
+        ContextError and NumbersError as `generate` does, ValueError for starts that differ in temperature or top_p.
         """
+        for start in starts:
+            check_context(self.module, len(start.ids), start.sampling.max_new_tokens)
         made = roll(
             self.module,
             starts,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from inference.core.answer import read_answer
+from inference.core.answer import find_stated, read_answer
 from inference.core.cache import PrefixCache
 from inference.core.decode import Sampling
 from inference.core.examples import EXAMPLES
 from inference.core.language_model import LanguageModel, Message
+from inference.core.limits import check_context, device_memory
 from inference.core.records import Problem, Progress, ReasoningError, ReasonSettings, Trace
 from inference.core.steps import content, split_steps
 
@@ -20,12 +21,16 @@ def silent(stage: str, share: float) -> None:
     """Progress that nobody watches."""
 
 
+@device_memory("writing the chain")
 def reason(model: LanguageModel, problem: Problem, settings: ReasonSettings, progress: Progress = silent) -> Trace:
     """Answer `problem` with a chain of thought.
 
-    Raises ReasoningError, quoting what the model wrote, when that is nothing or no option can be read from it.
+    Raises ReasoningError, quoting what the model wrote, when that is nothing or no option can be read from it;
+    LimitError where prompt and chain may outgrow the model's context, do not fit into the device's memory, or what
+    the model computes is not finite.
     """
     prompt, prompt_ids = model.encode_chat(messages(problem))
+    check_context(model.module, len(prompt_ids), settings.max_new_tokens)
     progress("The model is thinking", 0.0)
     (tokens,) = model.generate(
         prompt_ids,
@@ -40,10 +45,20 @@ def reason(model: LanguageModel, problem: Problem, settings: ReasonSettings, pro
         raise ReasoningError("The model wrote nothing. Try another seed.")
     answer = read_answer(chain, problem.options)
     if answer is None:
-        raise ReasoningError(f"No option can be read from what the model wrote: {chain.strip()!r}")
+        raise ReasoningError(unreadable(chain, problem, settings))
     steps = split_steps(chain, [token.text for token in tokens])
     progress("The model is thinking", 1.0)
     return Trace(problem, prompt, prompt_ids, chain, tokens, steps, answer, settings)
+
+
+def unreadable(chain: str, problem: Problem, settings: ReasonSettings) -> str:
+    """Why no answer was read: the chain states none, or none of the options."""
+    stated, allowed = find_stated(chain), ", ".join(map(repr, problem.options))
+    if stated is None:
+        what = f"it states none, in at most {settings.max_new_tokens} tokens. Try another seed, or more tokens."
+    else:
+        what = f"it states {stated.text!r}, which names none of them alone. Try another seed."
+    return f"No option can be read from what the model wrote: {chain.strip()!r}. The options are {allowed}; {what}"
 
 
 def worked_examples(model: LanguageModel) -> PrefixCache:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from inference.core.cache import PrefixCache
 from inference.core.decode import TICK, Guide, Row, Sampling, choose, first_logits
+from inference.core.limits import DeviceMemoryError
 from inference.core.ragged import RaggedBatch, can_cut, compacted
 
 MAX_ROWS = 32
@@ -28,7 +29,7 @@ Place = tuple[int, int]  # number of the start, and of the row from there
 Tick = Callable[[float], None]
 
 
-class RolloutMemoryError(RuntimeError):
+class RolloutMemoryError(DeviceMemoryError):
     """Not even one rollout fits into the device's memory."""
 
 

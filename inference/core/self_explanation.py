@@ -6,6 +6,7 @@ import re
 
 from inference.core.decode import Sampling
 from inference.core.language_model import LanguageModel
+from inference.core.limits import device_memory
 from inference.core.reasoning import messages, silent, user, worked_examples
 from inference.core.records import Progress, ReasoningError, Trace
 
@@ -13,10 +14,11 @@ LONGEST = 80  # tokens
 REQUEST = "Why did you choose “{answer}”? Explain it in two or three sentences."
 
 
+@device_memory("the model's own explanation")
 def self_explain(model: LanguageModel, trace: Trace, progress: Progress = silent) -> str:
     """What the model says when it is asked to explain its answer, greedily decoded, at most 80 tokens.
 
-    Raises ReasoningError when it says nothing.
+    Raises ReasoningError when it says nothing, LimitError as `reason` does.
     """
     stage = "Asking the model to explain itself"
     progress(stage, 0.0)

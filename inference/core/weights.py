@@ -29,7 +29,7 @@ def resolve(source: str, var_dir: Path, say: Callable[[str], None]) -> Path | st
 
     `source` is "smollm2-135m-instruct" (from the installed package), a folder, a `.gguf` file, or a hub name. The
     first use of a GGUF converts it into `var_dir/models/`; `say` is called with one line before each slow thing.
-    Raises WeightsError when the package, the file or the disk space is missing.
+    Raises WeightsError when the package, the file or the disk space is missing, or a GGUF is of no known type.
     """
     if source == DEFAULT_MODEL:
         folder = var_dir / "models" / DEFAULT_MODEL
@@ -74,16 +74,34 @@ def converted(gguf: Path, folder: Path, say: Callable[[str], None]) -> Path:
             return folder
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a conversion that was killed
-        check_space(gguf, folder.parent)
+        with readable(gguf):
+            check_space(gguf, folder.parent)
         say(f"Converting {gguf.name} to safetensors, once; about 20 seconds.")
         try:
-            convert(gguf, partial)
+            with readable(gguf):
+                convert(gguf, partial)
+        except WeightsError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise WeightsError(f"Could not write the converted weights to {folder.parent}: {error}") from error
         partial.rename(folder)
     say(f"The weights are ready in {folder}.")
     return folder
+
+
+@contextmanager
+def readable(gguf: Path) -> Iterator[None]:
+    """Around what reads `gguf`: what libraries raise for a file of no type that they know becomes a WeightsError."""
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, NotImplementedError) as error:
+        raise WeightsError(
+            f"{gguf} cannot be read as a language model: {error or type(error).__name__}. Give a whole GGUF of an "
+            "architecture and a quantization that Transformers reads (such as llama in F16, Q8_0 or Q4_K), or a "
+            "folder with safetensors."
+        ) from error
 
 
 @contextmanager

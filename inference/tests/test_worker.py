@@ -101,6 +101,43 @@ def test_an_empty_chain_fails_with_its_reason_and_the_rest_goes_on(
     assert trace.provenance["failed_seeds"] == [0, 1, 2]
 
 
+def test_what_no_seed_can_help_fails_at_once_and_stores_no_trace(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_all(problems[:1], explainers)
+    tried = []
+
+    def no_numbers(*args: Any, **options: Any) -> Any:
+        tried.append(args)
+        raise core.NumbersError("The model's scores for the next token are not numbers.")
+
+    monkeypatch.setattr(stand_in, "generate", no_numbers)
+    work_until_done()
+    assert len(tried) == 1
+    assert [row.error for row in Explanation.objects.failed()] == [
+        "The model's scores for the next token are not numbers."
+    ] * 3
+    trace = Trace.objects.get()
+    assert (trace.made_at, trace.chain, trace.record) == (None, "", {})
+    assert not any(Explanation.objects.values_list("text", flat=True))
+
+
+def test_a_limit_of_one_method_leaves_the_others(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_all(problems[:1], explainers)
+
+    def full(*args: Any, **options: Any) -> Any:
+        raise core.RolloutMemoryError("Not even one rollout fits.")
+
+    monkeypatch.setattr(stand_in, "generate_many", full)
+    work_until_done()
+    failed = Explanation.objects.failed().get()
+    assert (failed.explainer.method, failed.error) == ("inverse", "Not even one rollout fits.")
+    assert (failed.text, failed.evidence) == ("", {})
+    assert Explanation.objects.ready().count() == 2
+
+
 def test_a_stopped_worker_hands_its_work_back(
     stand_in: Any, problems: list[Problem], explainers: list[Explainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
