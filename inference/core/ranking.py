@@ -12,13 +12,14 @@ from dataclasses import replace
 from inference.core.inversion import Inversion, position_only_flow
 from inference.core.language_model import LanguageModel
 from inference.core.packed import full_attention
+from inference.core.position import with_baselines
 from inference.core.records import StepSignals, Trace
 from inference.core.suppression import direct_suppression
 from inference.core.trajectory import answer_trajectory
 
 
 def probed(model: LanguageModel, trace: Trace, inversion: Inversion) -> tuple[StepSignals, ...]:
-    """The signals of `inversion`, with the position-only baseline of the flow and what two packed passes tell.
+    """The signals of `inversion` and what two packed passes tell, each with its position-only baseline.
 
     A model with windowed or recurrent layers cannot be probed in one pass; its signals keep None there.
     """
@@ -28,14 +29,16 @@ def probed(model: LanguageModel, trace: Trace, inversion: Inversion) -> tuple[St
         replace(signal, position_flow=share) for signal, share in zip(inversion.signals, baseline, strict=True)
     )
     if not full_attention(model):
-        return signals
+        return with_baselines(signals)
     trajectory = answer_trajectory(model, trace, inversion.prefix)
     best = trajectory.distributions.topk(min(2, trajectory.scores.shape[1])).values
     margins = (best[:, 0] - best[:, -1]).tolist()
     shifts, losses = trajectory.shifts.tolist(), direct_suppression(model, trace, inversion.prefix).tolist()
-    return tuple(
-        replace(signal, answer_margin=margins[at], trajectory_shift=shifts[at], suppression=losses[at])
-        for at, signal in enumerate(signals)
+    return with_baselines(
+        [
+            replace(signal, answer_margin=margins[at], trajectory_shift=shifts[at], suppression=losses[at])
+            for at, signal in enumerate(signals)
+        ]
     )
 
 

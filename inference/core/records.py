@@ -108,6 +108,7 @@ class StepSignals:
     answer_margin: float | None = None  # before the step, the best option's probability minus the second's
     trajectory_shift: float | None = None  # how far the step moved the options' distribution, nats, 0 to ln 2
     suppression: float | None = None  # what the answer's log-probability loses when it may not look here, nats
+    by_position: dict[str, float] | None = None  # each other signal as the step's place alone gives it (position.py)
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class EvidenceRecord:
     """Everything measured about a trace: the only thing that an explanation may claim from.
 
     `claims` are the sentences of the explanation that was made from it, `rejected` how many more were written and
-    left out. `schema` 1 had neither, nor `findings`.
+    left out. `schema` 1 had neither, nor `findings`; 3 has what stands with a default of None in what it is made of.
     """
 
     question: str
@@ -201,7 +202,7 @@ class EvidenceRecord:
     ranked_by: str  # "signals" (likely × mattered), "fork entropy" (the model cannot be probed) or "head vN"
     step_scores: tuple[float, ...]
     tests: tuple[StepTest, ...]
-    schema: int = 2
+    schema: int = 3
     settings: dict[str, Any] = field(default_factory=dict)
     findings: tuple[StepEvidence, ...] = ()  # one for each of `tests`, in the same order
     claims: tuple[Claim, ...] = ()
