@@ -13,7 +13,7 @@ from math import comb
 
 import numpy as np
 
-from inference.core.effect import ALPHA, MIN_SHARE, Effect, best_case, confirmed, counts
+from inference.core.effect import ALPHA, MIN_SHARE, Effect, confirmed, counts, reachable
 
 LOOKS = 4
 LEAST = 3  # rollouts of a round: fewer tell nothing and fill no batch
@@ -52,7 +52,7 @@ def looks(rollouts: int, most: int = LOOKS) -> list[Look]:
 
 
 def spent(sizes: list[int]) -> list[float]:
-    """The level of each look; they sum to ALPHA. A look that even the clearest answers could not pass spends nothing."""
+    """The level of each look; they sum to ALPHA. One that even the clearest answers could not pass spends nothing."""
     levels, left = [], 0.0
     for before, size in zip([0, *sizes], sizes, strict=False):
         left += ALPHA * ((size / sizes[-1]) ** SPENDING - (before / sizes[-1]) ** SPENDING)
@@ -64,7 +64,13 @@ def spent(sizes: list[int]) -> list[float]:
 
 
 def why_stop(
-    look: Look, measured: Effect | None, kept: list[int], different: list[int], differing: int, outcomes: int, seed: int
+    look: Look,
+    measured: Effect | None,
+    kept: list[int],
+    different: list[int],
+    differing: int,
+    outcomes: int,
+    seed: int,
 ) -> str:
     """Why a test ends at this look; "" where it goes on.
 
@@ -88,4 +94,4 @@ def futile(look: Look, kept: list[int], different: list[int], differing: int, ou
     if differing + rest < MIN_SHARE * look.planned:
         return True
     groups = (counts(np.array(group, dtype=np.int64), max(2, outcomes)) for group in (kept, different))
-    return best_case(*groups, rest, rest, np.random.default_rng([seed, 2])) > look.last
+    return not reachable(*groups, rest, look.last, np.random.default_rng([seed, 2]))

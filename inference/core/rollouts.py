@@ -72,7 +72,8 @@ def roll(
 ) -> list[list[Row]]:
     """`rows` continuations of each start, as `decode` writes them: until `finished(new ids)` or `max_new_tokens`.
 
-    `done` gets each row as soon as its batch is written, with the numbers of its start and of the row. At most `max_rows` are written at a time. Where `prefix` does not hold all starts, or forgets (sliding windows),
+    `done` gets each row as soon as its batch is written, after the numbers of its start and of the row.
+    At most `max_rows` are written at a time. Where `prefix` does not hold all starts, or forgets (sliding windows),
     each start is a batch of its own. CUDA out of memory halves the batches. Raises RolloutMemoryError when not even
     one row fits, ValueError for settings that cannot be.
     """

@@ -110,8 +110,10 @@ class OwnStates:
     similar = SIMILAR
 
     def __init__(self, model: LanguageModel, layer: int | None = None) -> None:
-        """`layer` counts from 1; by default half of the depth."""
+        """`layer` counts from 1; by default half of the depth. Raises ValueError for a layer that is not there."""
         self.model, self.layer = model, layer or max(1, model.layers // 2)
+        if not 1 <= self.layer <= model.layers:
+            raise ValueError(f"layer is {layer}; {model.name} has layers 1 to {model.layers}")
         self.name = f"{OWN_STATES}, layer {self.layer}"
 
     def embed(self, texts: Sequence[str]) -> Tensor:
@@ -172,7 +174,7 @@ class Compared:
             self.known |= zip(new, self.similarity.embed(new), strict=True)
 
     def cosines(self, texts: Sequence[str]) -> Tensor:
-        """[N, N], -1 to 1. Texts with other numbers, which embeddings hardly notice, have -1; so have texts and none."""
+        """[N, N], -1 to 1. Texts with other numbers, which embeddings hardly notice, have -1; so has a text and none."""
         self.add(texts)
         rows = torch.stack([self.known[content(text)] for text in texts])
         kinds = [kind(content(text)) for text in texts]
@@ -195,7 +197,7 @@ def loaded(name: str, model: LanguageModel) -> Similarity:
     """What `name` stands for: "all-minilm-l6-v2" (from the installed package), "own states", "words", a folder or a
     hub name.
 
-    An encoder is loaded once for each device, and runs where the model does. Raises SimilarityError where it cannot be.
+    An encoder is loaded once for each device, and runs where the model does. Raises SimilarityError where there is none.
     """
     if name == WORDS:
         return Words()

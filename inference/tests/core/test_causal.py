@@ -2,16 +2,15 @@
 
 from dataclasses import replace
 
-import pytest
-
 from inference.core import LanguageModel, Problem, ReasonSettings, causal, invert, reason
+from inference.core.similarity import Words
 from inference.tests.standin import parts
 
-MANY = 40
+MANY, WORDS = 40, Words()
 
 
 def examined(model, trace, step, rollouts=MANY, seed=0):
-    return causal.test_step(model, trace, step, rollouts, seed, invert(model, trace), lambda stage, share: None)
+    return causal.test_step(model, trace, step, rollouts, seed, invert(model, trace), quiet, WORDS)
 
 
 def test_the_step_that_chooses_is_confirmed(model, trace):
@@ -55,9 +54,13 @@ def test_steps_tested_together_are_tested_as_alone(model, trace):
     """In whatever order; by the stand-in's script, and by a real decoding loop in one ragged batch."""
     for writer in (model, LanguageModel(*parts(), "tiny")):
         inversion = invert(writer, trace)
-        together = causal.test_steps(writer, trace, [2, 0, 1], 5, 3, inversion, quiet)
-        assert together == [causal.test_step(writer, trace, step, 5, 3, inversion, quiet) for step in (2, 0, 1)]
-        assert together == causal.test_steps(writer, trace, [2, 0, 1], 5, 3, None, quiet)  # each start on its own
+        together = causal.test_steps(writer, trace, [2, 0, 1], 5, 3, inversion, quiet, similarity=WORDS)
+        assert together == [
+            causal.test_step(writer, trace, step, 5, 3, inversion, quiet, WORDS) for step in (2, 0, 1)
+        ]
+        assert together == causal.test_steps(
+            writer, trace, [2, 0, 1], 5, 3, None, quiet, similarity=WORDS
+        )  # each start on its own
         assert all(test.rollouts == 5 and test.different for test in together)
 
 
@@ -72,7 +75,7 @@ def test_what_two_tests_share_is_written_once(model, trace, monkeypatch):
         return write(starts, **options)
 
     monkeypatch.setattr(model, "generate_many", counted)
-    causal.test_steps(model, joined, [1, 0], 2, 0, None, quiet)
+    causal.test_steps(model, joined, [1, 0], 2, 0, None, quiet, similarity=WORDS)
     assert written == [[first.token_start, second.token_start, second.token_end]]
 
 
@@ -94,17 +97,3 @@ def test_an_answer_that_cannot_be_read_is_counted_as_such(model, trace):
     assert found.different_answers == {"": 5}
     assert found.alternatives[0].example == ""
     assert (found.effect, found.p_value, found.confirmed) == (None, None, False)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        ("Step 2: 3 * 4 = 12 jars.", "Step 2: 4 * 3 = 12 jars.", False),
-        ("Step 2: 3 * 4 = 12 jars.", "Step 2: 3 * 4 = 14 jars.", True),
-        ("Step 2: The key is in the coat.", "Step 3: The key is in the coat", False),
-        ("Step 2: The key is in the coat.", "Step 2: Nobody has seen it.", True),
-        ("Step 2: The key is here.", "", True),
-    ],
-)
-def test_what_counts_as_different(one, other, expected):
-    assert causal.differs(one, other) is expected
