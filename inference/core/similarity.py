@@ -174,7 +174,7 @@ class Compared:
             self.known |= zip(new, self.similarity.embed(new), strict=True)
 
     def cosines(self, texts: Sequence[str]) -> Tensor:
-        """[N, N], -1 to 1. Texts with other numbers, which embeddings hardly notice, have -1; so has a text and none."""
+        """[N, N], -1 to 1. Texts with other numbers, which embeddings hardly notice, have -1; so has no text."""
         self.add(texts)
         rows = torch.stack([self.known[content(text)] for text in texts])
         kinds = [kind(content(text)) for text in texts]
@@ -197,7 +197,7 @@ def loaded(name: str, model: LanguageModel) -> Similarity:
     """What `name` stands for: "all-minilm-l6-v2" (from the installed package), "own states", "words", a folder or a
     hub name.
 
-    An encoder is loaded once for each device, and runs where the model does. Raises SimilarityError where there is none.
+    An encoder is loaded once for each device, and runs where the model does. Raises SimilarityError.
     """
     if name == WORDS:
         return Words()

@@ -99,7 +99,9 @@ def test_a_line_says_what_was_asked_written_measured_and_how(model, problems, ou
     assert OPTIONS[first["trace"]["answer_index"]] == first["trace"]["answer"]
     assert first["trace"]["read_by"] == "stated value"
     assert first["evidence"]["answer"] == first["trace"]["answer"]
-    assert [test["rollouts"] for test in first["evidence"]["tests"]] == [3, 3]
+    assert [test["rollouts"] for test in first["evidence"]["tests"]] == [3, 3, 3]
+    assert first["evidence"]["settings"]["similarity"] == first["settings"]["similarity"] == "all-minilm-l6-v2"
+    assert list(out.parent.glob("*.rollouts")) == []
     assert first["trace"]["answer"] in first["text"]
     assert first["settings"]["rollouts"] == 3
     assert first["settings"]["head"] == "untrained"
