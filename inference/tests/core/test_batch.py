@@ -368,6 +368,38 @@ def test_ctrl_c_ends_with_whole_lines_and_its_own_exit_status(problems, out):
     assert "Traceback" not in process.said
 
 
+COUNTING = SLOW.replace(
+    "sys.exit(",
+    """
+write = model.generate_many
+def counted(starts, *, rows, **options):
+    print("drawn", sum(map(len, rows)), file=sys.stderr, flush=True)
+    return write(starts, rows=rows, **options)
+model.generate_many = counted
+sys.exit(""",
+)
+
+
+def rows_drawn(said):
+    return sum(int(line.split()[1]) for line in said.splitlines() if line.startswith("drawn "))
+
+
+def test_a_run_killed_within_a_causal_test_draws_only_what_is_missing(problems, tmp_path):
+    whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    arguments = ("--problems", problems, "--method", "inverse", "--model", "m", "--rollouts", "6", "--limit", "1")
+    total = rows_drawn(finish(started(("-c", COUNTING), *arguments, "--out", whole)))
+    rollouts = tmp_path / "out.jsonl.rollouts"
+    process = started(("-c", COUNTING), *arguments, "--out", out)
+    assert stopped_after(1, rollouts, process, signal.SIGKILL) == -signal.SIGKILL
+    assert not lines(out)
+    rollouts.write_bytes(rollouts.read_bytes() + b'{"key": "torn')
+    done = rollouts.read_bytes().count(b"\n")
+    assert 1 <= done < total
+    assert rows_drawn(finish(started(("-c", COUNTING), *arguments, "--out", out))) == total - done
+    assert results(out) == results(whole)
+    assert not rollouts.exists()
+
+
 @pytest.mark.model
 def test_a_killed_run_of_the_real_model_goes_on_with_the_same_command(problems, tmp_path, model_folder):
     arguments = ("--problems", problems, "--method", "inverse", "--model", model_folder, "--threads", "1")

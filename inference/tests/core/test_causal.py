@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from inference.core import LanguageModel, Problem, ReasonSettings, causal, invert, reason
 from inference.core.similarity import Words
 from inference.tests.standin import parts
@@ -102,7 +104,7 @@ def test_an_answer_that_cannot_be_read_is_counted_as_such(model, trace):
 # -- rounds, budget, kept rollouts ------------------------------------------------------------------------------
 
 
-def tested(model, trace, steps=(1, 0, 2), rollouts=24, seed=0, progress=quiet, **options):
+def ran(model, trace, steps=(1, 0, 2), rollouts=24, seed=0, progress=quiet, **options):
     return causal.test_steps(model, trace, steps, rollouts, seed, None, progress, similarity=WORDS, **options)
 
 
@@ -134,7 +136,7 @@ def drawn(model, monkeypatch):
 
 
 def test_a_planted_choice_is_confirmed_early_and_the_others_draw_on_without_it(model, trace, drawn):
-    choice, *others = tested(model, trace)
+    choice, *others = ran(model, trace)
     assert (choice.stopped, choice.confirmed, choice.planned) == ("confirmed early", True, 24)
     assert choice.rollouts < 24
     assert choice.p_value <= choice.level
@@ -144,7 +146,7 @@ def test_a_planted_choice_is_confirmed_early_and_the_others_draw_on_without_it(m
 
 
 def test_one_look_draws_all(model, trace, drawn):
-    assert [(test.rollouts, test.stopped) for test in tested(model, trace, most_looks=1)] == [(24, "all drawn")] * 3
+    assert [(test.rollouts, test.stopped) for test in ran(model, trace, most_looks=1)] == [(24, "all drawn")] * 3
     assert len(drawn) == 1
 
 
@@ -153,16 +155,16 @@ def test_the_budget_counts_real_tokens_and_the_first_steps_go_first(model, trace
         made = sum(test.rollouts for test in tests)
         return made, [test.step for test in tests], [test.stopped for test in tests]
 
-    whole = cost(tested(model, trace, most_looks=1))
-    assert cost(tested(model, trace, most_looks=1, budget=10**6)) == whole
+    whole = cost(ran(model, trace, most_looks=1))
+    assert cost(ran(model, trace, most_looks=1, budget=10**6)) == whole
     worst = 24 * 2 * 3 * 48  # the least that a resample may write, for all rows: more than the stand-in writes
-    made, steps, stopped = cost(tested(model, trace, budget=worst // 4))
+    made, steps, stopped = cost(ran(model, trace, budget=worst // 4))
     assert 0 < made < whole[0]
     assert steps[0] == 1
     assert "budget" in stopped
-    assert tested(model, trace, budget=1) == []
+    assert ran(model, trace, budget=1) == []
     with pytest.raises(ValueError, match="budget is 0 tokens"):
-        tested(model, trace, budget=0)
+        ran(model, trace, budget=0)
 
 
 @pytest.mark.parametrize("budget", [500, 1500, 4000, 9000])
@@ -175,23 +177,23 @@ def test_no_more_tokens_are_drawn_than_the_budget(model, trace, monkeypatch, bud
         return made
 
     monkeypatch.setattr(model, "generate_many", counted)
-    tested(model, trace, budget=budget)
+    ran(model, trace, budget=budget)
     assert sum(tokens) <= budget
 
 
 def test_what_was_kept_is_not_drawn_again(model, trace, drawn):
     kept = Memory()
-    first = tested(model, trace, kept=kept)
+    first = ran(model, trace, kept=kept)
     total = sum(drawn)
     assert len(kept.rows) == len(kept.puts) == total
-    assert tested(model, trace, kept=kept) == first
+    assert ran(model, trace, kept=kept) == first
     assert sum(drawn) == total
-    tested(model, trace, seed=1, kept=kept)
+    ran(model, trace, seed=1, kept=kept)
     assert sum(drawn) > total  # another seed, other rows
 
 
 def test_after_an_interruption_only_what_is_missing_is_drawn(model, trace, drawn):
-    whole = tested(model, trace)
+    whole = ran(model, trace)
     total, kept = sum(drawn), Memory()
     drawn.clear()
 
@@ -200,11 +202,11 @@ def test_after_an_interruption_only_what_is_missing_is_drawn(model, trace, drawn
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tested(model, trace, kept=kept, progress=interrupted)
+        ran(model, trace, kept=kept, progress=interrupted)
     done = len(kept.rows)
     assert 0 < done < total
     drawn.clear()
-    assert tested(model, trace, kept=kept) == whole
+    assert ran(model, trace, kept=kept) == whole
     assert sum(drawn) == total - done
 
 
@@ -228,10 +230,10 @@ def test_each_batch_is_kept_as_soon_as_it_is_written(trace):
 
 def test_rows_of_another_model_are_not_taken(model, trace):
     kept = Memory()
-    tested(model, trace, kept=kept)
+    ran(model, trace, kept=kept)
     before = set(kept.rows)
     model.revision = "other"
-    tested(model, trace, kept=kept)
+    ran(model, trace, kept=kept)
     assert len(kept.rows) == 2 * len(before)
 
 
