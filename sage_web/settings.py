@@ -155,6 +155,8 @@ CHANNEL_LAYERS: dict[str, Any] = {
 SAGE_MODEL: str = env.str("SAGE_MODEL", "smollm2-135m-instruct")
 SAGE_DEVICE: str = env.str("SAGE_DEVICE", "cpu")
 SAGE_DTYPE: str = env.str("SAGE_DTYPE", "float32")
+# What tells resamples apart: all-minilm-l6-v2, "own states", words, a folder or a hub name.
+SAGE_SIMILARITY: str = env.str("SAGE_SIMILARITY", "all-minilm-l6-v2")
 SAGE_THREADS: int = env.int("SAGE_THREADS", 0)  # 0: all cores but one in `serve`, all cores in a worker
 
 # -- Rating -------------------------------------------------------------------------------------------------------

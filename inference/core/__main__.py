@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from inference.core import similarity
 from inference.core.batch import INTERRUPTED, Batch, explain_file
 from inference.core.features import head_config
 from inference.core.head import Head, HeadMismatchError
@@ -68,6 +69,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     made.add_argument("--dtype", choices=list(DTYPES), default="float32")
     made.add_argument("--threads", type=int, default=0, metavar="N", help="of torch; 0 leaves them to torch")
+    made.add_argument(
+        "--similarity", default=Recipe.similarity, metavar="SOURCE",
+        help="all-minilm-l6-v2, 'own states', words, a folder or a hub name; only for method inverse",
+    )  # fmt: skip
     made.add_argument("--seed", type=int, default=0, help="0 writes the chain greedily")
     for name, (least, most) in BOUNDS.items():
         option, default = f"--{name.replace('_', '-')}", getattr(Recipe, name)
@@ -79,7 +84,7 @@ def batch_of(options: argparse.Namespace, made: argparse.ArgumentParser) -> Batc
     """Ends the process with status 2 and a message where an option cannot be taken."""
     if options.head and options.method != "inverse":
         made.error(f"--head is only for method inverse, not {options.method}")
-    names = ("method", "model", "revision", "device", "dtype", "seed", *BOUNDS)
+    names = ("method", "model", "revision", "device", "dtype", "seed", "similarity", *BOUNDS)
     head = digest(options.head) if options.head else UNTRAINED
     try:
         recipe = Recipe(**{name: getattr(options, name) for name in names}, head=head)
@@ -96,6 +101,8 @@ def loaded(options: argparse.Namespace, recipe: Recipe, console: Console) -> tup
         )
     except LOADING_ERRORS as error:
         raise LoadingError(f"The model {recipe.model!r} could not be loaded: {error}") from error
+    if recipe.method == "inverse":
+        similarity.loaded(recipe.similarity, model)  # now rather than in the middle of the first problem
     return model, head_for(model, options.head) if recipe.method == "inverse" else None
 
 

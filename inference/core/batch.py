@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from inference.core.attention_report import explain_attention
 from inference.core.head import Head
 from inference.core.inverse import InverseSettings, explain_inverse
+from inference.core.kept import Kept, KeptFile
 from inference.core.language_model import LanguageModel
 from inference.core.limits import LimitError
 from inference.core.out_file import SCHEMA, OutFile, StandardOut
@@ -127,13 +128,21 @@ def work(
     with bar(len(todo), console) as (progress, done):
         progress("Loading the model", 0.0)
         model, head = load()
+        kept = KeptFile(rollouts_beside(batch.out)) if batch.out else None
         for problem in todo:
             before = out.dropped.get(problem.key)
             failed_seeds = before["provenance"]["failed_seeds"] if before else ()
-            line = explained(model, head, problem, batch.recipe, batch.about, failed_seeds, progress)
+            line = explained(model, head, problem, batch.recipe, batch.about, failed_seeds, progress, kept)
             out.append(line)
+            if kept:
+                kept.remove()
             tally.count(line)
             done()
+
+
+def rollouts_beside(out: Path) -> Path:
+    """Where the finished rollouts of the problem at hand are kept until its line is written."""
+    return out.with_name(f"{out.name}.rollouts")
 
 
 @contextmanager
@@ -157,12 +166,14 @@ def explained(
     about: Mapping[str, Any] | None = None,
     failed_seeds: Sequence[int] = (),
     progress: Progress = silent,
+    kept: Kept | None = None,
 ) -> dict[str, Any]:
     """One line of the out file (its fields: docs/inverse-reasoning.md).
 
     The chain is written with the recipe's seed, or with the one after the last of `failed_seeds`, as the worker does:
     a seed that failed would fail again. What the model wrote and cannot be used makes a line with `error`, which
-    quotes it, and so does what is beyond model or device (LimitError); every other error is raised.
+    quotes it, and so does what is beyond model or device (LimitError); every other error is raised. `kept` has the
+    rollouts that an interrupted run left, and gets those of this one.
     """
     started = time.monotonic()
     seed = failed_seeds[-1] + 1 if failed_seeds else recipe.seed
@@ -170,7 +181,7 @@ def explained(
     try:
         settings = ReasonSettings(max_new_tokens=recipe.max_new_tokens, seed=seed)
         trace = reason(model, Problem(problem.question, problem.options), settings, progress)
-        text, evidence = explanation(model, head, trace, recipe, progress)
+        text, evidence = explanation(model, head, trace, recipe, progress, kept)
     except (ReasoningError, LimitError) as error:
         failure, failed_seeds = str(error), [*failed_seeds, seed]
     return {
@@ -188,7 +199,12 @@ def explained(
 
 
 def explanation(
-    model: LanguageModel, head: Head | None, trace: Trace, recipe: Recipe, progress: Progress
+    model: LanguageModel,
+    head: Head | None,
+    trace: Trace,
+    recipe: Recipe,
+    progress: Progress,
+    kept: Kept | None = None,
 ) -> tuple[str, dict[str, Any] | None]:
     """The text by the recipe's method, and the evidence record where the method measures anything."""
     if recipe.method == "chain":
@@ -200,8 +216,10 @@ def explanation(
         return text, record.to_json()
     if head is None:
         raise ValueError("method inverse needs a head; an untrained one is Head(head_config(model))")
-    settings = InverseSettings(recipe.candidates, recipe.tested_steps, recipe.rollouts, recipe.seed)
-    made = explain_inverse(model, trace, head, settings, progress)
+    settings = InverseSettings(
+        recipe.candidates, recipe.tested_steps, recipe.rollouts, recipe.seed, similarity=recipe.similarity
+    )
+    made = explain_inverse(model, trace, head, settings, progress, kept)
     return made.text, made.record.to_json()
 
 

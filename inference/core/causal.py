@@ -5,24 +5,21 @@ On-policy resampling after Thought Anchors (Bogdan et al. 2025): replacements ar
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from inference.core import effect
-from inference.core.answer import numbers, read_answer, words
-from inference.core.cache import PrefixCache
-from inference.core.decode import Sampling
+from inference.core.answer import read_answer
+from inference.core.clusters import clustered, typical
 from inference.core.inversion import Inversion
+from inference.core.kept import Kept
 from inference.core.language_model import LanguageModel
-from inference.core.reasoning import ends
+from inference.core.looks import BUDGET, LOOKS, Look, looks, why_stop
 from inference.core.records import Alternative, Progress, Step, StepTest, Token, Trace
-from inference.core.rollouts import Start
-from inference.core.steps import content, split_spans
-
-SIMILAR = 0.8
-SHORTEST = 48  # tokens that a resample may always write
+from inference.core.resampling import Resamples
+from inference.core.similarity import DEFAULT, Compared, Similarity, loaded
+from inference.core.steps import split_spans
 
 
 @dataclass(frozen=True)
@@ -41,9 +38,10 @@ def test_step(
     seed: int,
     inversion: Inversion | None,
     progress: Progress,
+    similarity: Similarity | None = None,
 ) -> StepTest:
     """Compare where the answers go with step number `step` (from 0) and without it. See `test_steps`."""
-    (found,) = test_steps(model, trace, [step], rollouts, seed, inversion, progress)
+    (found,) = test_steps(model, trace, [step], rollouts, seed, inversion, progress, similarity=similarity)
     return found
 
 
@@ -55,86 +53,85 @@ def test_steps(
     seed: int,
     inversion: Inversion | None,
     progress: Progress,
+    *,
+    similarity: Similarity | None = None,
+    most_looks: int = LOOKS,
+    budget: int | None = None,
+    kept: Kept | None = None,
 ) -> list[StepTest]:
     """Compare where the answers go with each of `steps` (numbers from 0) and without it, one test for each.
 
-    `rollouts` times the model writes on from before a step, and as often from after it, where the step is kept; for
-    all steps at once. `inversion` lends its prefix cache. The same seed gives the same resamples, whichever other
-    steps are tested.
+    `rollouts` times at most the model writes on from before a step, and as often from after it, where the step is
+    kept. They are drawn in rounds, each for all steps at once; after a round each test is looked at and may end
+    (`looks`). `budget` is the number of tokens that all rollouts together may have: no round begins that could exceed
+    it, the first of `steps` go first, and a step without a round has no test. `similarity` None is the default
+    sentence encoder; `inversion` lends its prefix cache; `kept` has what an earlier run drew, and gets what this one
+    draws. Without a budget the same seed gives the same test of a step, whichever others are tested.
+
+    Raises ValueError for a budget, rollouts or looks below 1, SimilarityError where the encoder is not installed.
     """
+    if budget is not None and budget < 1:
+        raise ValueError(f"budget is {budget} tokens; give at least 1, or None for no limit")
+    plan = looks(rollouts, most_looks)
     if not steps:
         return []
     stage = f"Testing step {steps[0] + 1}" if len(steps) == 1 else f"Testing {len(steps)} steps"
     progress(stage, 0.0)
-    prefix = inversion.prefix if inversion else None
-    made = resample(model, trace, steps, rollouts, seed, prefix, lambda share: progress(stage, 0.95 * share))
-    tests = []
-    for done, step in enumerate(steps):
-        progress("Comparing the answers", 0.95 + 0.05 * done / len(steps))
-        span = trace.steps[step]
-        before, after = (
-            [read(trace, start, span, tokens) for tokens in made[start]]
-            for start in (span.token_start, span.token_end)
-        )
-        tests.append(assessed(trace, step, before, after, seed))
+    rows = Resamples(model, trace, seed, inversion.prefix if inversion else None, kept)
+    compared = Compared(similarity or loaded(DEFAULT, model))
+    going, tests = dict.fromkeys(steps, 0), dict[int, StepTest]()
+    while begun := affordable(rows, going, plan, budget):
+        before, share = finished(going, plan, steps), len(begun) / (len(plan) * len(steps))
+        wanted = rows_for(trace, {step: plan[going[step]].drawn for step in begun})
+        rows.draw(wanted, lambda part, before=before, share=share: progress(stage, before + part * share))  # type: ignore[misc]
+        tests |= looked_at(rows, {step: plan[going[step]] for step in begun}, compared)
+        going = {
+            step: at + (step in begun) for step, at in going.items() if step not in tests or not tests[step].stopped
+        }
     progress("Comparing the answers", 1.0)
-    return tests
+    return [replace(tests[step], stopped=tests[step].stopped or BUDGET) for step in steps if step in tests]
 
 
-def resample(
-    model: LanguageModel,
-    trace: Trace,
-    steps: Sequence[int],
-    rollouts: int,
-    seed: int,
-    prefix: PrefixCache | None,
-    tick: Callable[[float], None],
-) -> dict[int, list[tuple[Token, ...]]]:
-    """`rollouts` continuations of the chain, each to its answer, from before and after each step, by first token.
-
-    Where one step's end is another's beginning, they are written once: the test of either would draw the same.
-    """
-    spans = [trace.steps[step] for step in steps]
-    starts = sorted({start for span in spans for start in (span.token_start, span.token_end)})
-    made = model.generate_many(
-        [start_of(trace, start, seed) for start in starts],
-        rows=rollouts,
-        stop=ends,
-        options=trace.problem.options,
-        prefix=prefix,
-        tick=tick,
-    )
-    return dict(zip(starts, made, strict=True))
+def finished(going: Mapping[int, int], plan: Sequence[Look], steps: Sequence[int]) -> float:
+    """Share of all rounds that are drawn, or need not be drawn any more."""
+    return 1 - sum(len(plan) - at for at in going.values()) / (len(plan) * len(steps))
 
 
-def affordable(trace: Trace, steps: Sequence[int], rollouts: int, budget: int | None) -> list[int]:
-    """The first of `steps` whose rollouts, however long they get, have at most `budget` tokens; None: all steps.
+def rows_for(trace: Trace, drawn: Mapping[int, int]) -> dict[int, int]:
+    """How many rows are needed from before and after each step, by first token, for so many rollouts of each."""
+    wanted: Counter[int] = Counter()
+    for step, count in drawn.items():
+        for start in (trace.steps[step].token_start, trace.steps[step].token_end):
+            wanted[start] = max(wanted[start], count)
+    return dict(wanted)
 
-    Raises ValueError for a budget below 1.
-    """
-    if budget is None:
-        return list(steps)
-    if budget < 1:
-        raise ValueError(f"budget is {budget} tokens; give at least 1, or None for no limit")
+
+def affordable(rows: Resamples, going: Mapping[int, int], plan: Sequence[Look], budget: int | None) -> list[int]:
+    """The first of the steps `going` whose next rounds, however long they get, stay within the budget."""
     chosen: list[int] = []
-    starts: set[int] = set()
-    for step in steps:
-        starts |= {trace.steps[step].token_start, trace.steps[step].token_end}
-        if rollouts * sum(start_of(trace, start, 0).sampling.max_new_tokens for start in starts) > budget:
+    for step in going:
+        tried = [*chosen, step]
+        wanted = rows_for(rows.trace, {one: plan[going[one]].drawn for one in tried})
+        if budget is not None and rows.spent + rows.most(wanted) > budget:
             break
-        chosen.append(step)
+        chosen = tried
     return chosen
 
 
-def start_of(trace: Trace, start: int, seed: int) -> Start:
-    """Where rollouts begin that replace the chain from its token `start` on."""
-    before, settings = trace.tokens[:start], trace.settings
-    rest = len(trace.tokens) - start
-    longest = max(SHORTEST, min(settings.max_new_tokens - start, 2 * rest))
-    return Start(
-        (*trace.prompt_ids, *(token.id for token in before)),
-        Sampling(longest, settings.temperature, settings.top_p, seed * 100_003 + start + 1),
+def looked_at(rows: Resamples, at: Mapping[int, Look], compared: Compared) -> dict[int, StepTest]:
+    """What the rollouts so far say of each step. All replacements are embedded in one batch."""
+    trace = rows.trace
+    made = {
+        step: [
+            [read(trace, start, span, tokens) for tokens in rows.rows[start][: look.drawn]]
+            for start in (span.token_start, span.token_end)
+        ]
+        for step, look, span in ((step, look, trace.steps[step]) for step, look in at.items())
+    }
+    compared.add(
+        [trace.steps[step].text for step in at] + [one.step for before, _ in made.values() for one in before]
     )
+    return {step: assessed(trace, step, *made[step], rows.seed, look, compared) for step, look in at.items()}
 
 
 def read(trace: Trace, start: int, step: Step, tokens: Sequence[Token]) -> Resample:
@@ -147,7 +144,15 @@ def read(trace: Trace, start: int, step: Step, tokens: Sequence[Token]) -> Resam
     return Resample(spans[0] if spans else "", answer.index if answer else None)
 
 
-def assessed(trace: Trace, step: int, made: Sequence[Resample], after: Sequence[Resample], seed: int) -> StepTest:
+def assessed(
+    trace: Trace,
+    step: int,
+    made: Sequence[Resample],
+    after: Sequence[Resample],
+    seed: int,
+    look: Look,
+    compared: Compared,
+) -> StepTest:
     """Everything that the resamples say: `made` from before the step, `after` from where it stands.
 
     The step was kept in all of `after`, in those of `made` that wrote much the same, and in the trace itself. A
@@ -155,12 +160,13 @@ def assessed(trace: Trace, step: int, made: Sequence[Resample], after: Sequence[
     those from before the step do more often, having more to write.
     """
     own = trace.steps[step].text
-    different = [one for one in made if differs(own, one.step)]
-    kept = [Resample(own, trace.answer.index), *after, *(one for one in made if not differs(own, one.step))]
+    different = [one for one in made if compared.differs(own, one.step)]
+    kept = [Resample(own, trace.answer.index), *after, *(one for one in made if one not in different)]
     options = trace.problem.options
     # The answer of a greedy trace is the likeliest one and no random draw, which the test takes answers for.
     drawn = kept if trace.settings.seed else kept[1:]
-    measured = effect.measure(answers(drawn), answers(different), len(options), seed)
+    groups = answers(drawn), answers(different)
+    measured = effect.measure(*groups, len(options), seed)
     return StepTest(
         step=step,
         rollouts=len(made),
@@ -170,34 +176,18 @@ def assessed(trace: Trace, step: int, made: Sequence[Resample], after: Sequence[
         effect=measured.value if measured else None,
         effect_interval=measured.interval if measured else None,
         p_value=measured.p_value if measured else None,
-        confirmed=effect.confirmed(measured, len(different), len(made)),
-        alternatives=grouped(different, options),
+        confirmed=effect.confirmed(measured, len(different), len(made), look.level),
+        alternatives=grouped(different, options, compared),
         excess=measured.excess if measured else None,
-        verdict=effect.verdict(measured, len(different), len(made)),
+        verdict=effect.verdict(measured, len(different), len(made), look.level),
+        planned=look.planned,
+        level=look.level,
+        stopped=why_stop(look, measured, *groups, len(different), len(options), seed),
     )
 
 
 def answers(group: Sequence[Resample]) -> list[int]:
     return [one.answer for one in group if one.answer is not None]
-
-
-def differs(one: str, other: str) -> bool:
-    """Whether two steps say something else: other numbers, or a cosine of their word counts below 0.8.
-
-    A plain lexical stand-in for the similarity of sentence embeddings: it takes a paraphrase for something else, and
-    misses an opposite in few words ("taller", "shorter").
-    """
-    first, second = content(one), content(other)
-    return Counter(numbers(first)) != Counter(numbers(second)) or cosine(first, second) < SIMILAR
-
-
-def cosine(one: str, other: str) -> float:
-    """Cosine of word counts, 0 to 1; two texts without words are the same."""
-    first, second = Counter(words(one)), Counter(words(other))
-    if not first or not second:
-        return float(first == second)
-    dot = sum(first[word] * second[word] for word in first)
-    return dot / math.sqrt(sum(n * n for n in first.values()) * sum(n * n for n in second.values()))
 
 
 def tally(group: Sequence[Resample], options: Sequence[str]) -> dict[str, int]:
@@ -206,14 +196,15 @@ def tally(group: Sequence[Resample], options: Sequence[str]) -> dict[str, int]:
     return dict(found.most_common())
 
 
-def grouped(different: Sequence[Resample], options: Sequence[str]) -> tuple[Alternative, ...]:
-    """Replacements that do not differ from a group's first member join it. Largest group first."""
-    groups: list[list[Resample]] = []
-    for one in different:
-        home = next((group for group in groups if not differs(group[0].step, one.step)), None)
-        if home is None:
-            groups.append([one])
-        else:
-            home.append(one)
-    groups.sort(key=len, reverse=True)
-    return tuple(Alternative(group[0].step, len(group), tally(group, options)) for group in groups)
+def grouped(different: Sequence[Resample], options: Sequence[str], compared: Compared) -> tuple[Alternative, ...]:
+    """Replacements that say much the same are one alternative, told by the most typical of them. Largest first."""
+    if not different:
+        return ()
+    cosines = compared.cosines([one.step for one in different])
+    groups = clustered(cosines, compared.similarity.similar)
+    return tuple(
+        Alternative(
+            different[typical(cosines, group)].step, len(group), tally([different[at] for at in group], options)
+        )
+        for group in groups
+    )

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from inference.core.effect import ALPHA
 from inference.core.explain import NUMBERS, choices, often, percent, quote, shortened
 from inference.core.records import Alternative, Candidate, Claim, EvidenceRecord, StepTest
 from inference.core.steps import content
@@ -290,11 +289,13 @@ SAYS: tuple[tuple[str, Callable[[Reader, Found], list[str]]], ...] = (
     (r"none of its steps was tested", none_tested),
     (
         rf"writing {STEPS} anew did not change the answers more than chance could",
-        reason_for("p_value", lambda test: (test.p_value or 0) > ALPHA, "chance is no explanation of it"),
+        reason_for("p_value", lambda test: (test.p_value or 0) > test.level, "chance is no explanation of it"),
     ),
     (
         rf"too seldom was anything else written at {STEPS}",
-        reason_for("different", lambda test: test.p_value is not None and test.p_value <= ALPHA, "not the reason"),
+        reason_for(
+            "different", lambda test: test.p_value is not None and test.p_value <= test.level, "not the reason"
+        ),
     ),
     (
         rf"where it wrote something else at {STEPS}, it came to no answer",

@@ -6,17 +6,16 @@ only against what a random regrouping of the same answers gives.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.float64]
 
-EXACT = 5_000  # regroupings tried one by one; above that, DRAWS random ones
+EXACT = 5_000  # tables tried one by one; above that, DRAWS random ones
 DRAWS = 2_000
 MIN_SHARE = 0.2
 ALPHA = 0.05
@@ -25,7 +24,7 @@ ALPHA = 0.05
 @dataclass(frozen=True)
 class Effect:
     """In nats: `value`, and `excess`, which is value minus its chance level; `interval` is a bootstrap 95 % interval
-    of the excess."""
+    of the excess, and holds it."""
 
     value: float
     excess: float
@@ -38,28 +37,22 @@ def measure(kept: Sequence[int], different: Sequence[int], outcomes: int, seed: 
     if not kept or not different:
         return None
     random = np.random.default_rng([seed, 1])
-    answers = np.array([*different, *kept])
-    value = float(divergence(counts(np.array(different), outcomes), counts(np.array(kept), outcomes)))
-    chance = regrouped(answers, len(different), outcomes, random)
-    return Effect(
-        value,
-        value - float(chance.mean()),
-        interval(np.array(different), np.array(kept), outcomes, float(chance.mean()), random),
-        p_value(value, chance, exact=math.comb(len(answers), len(different)) <= EXACT),
-    )
+    groups = counts(np.array(different), outcomes), counts(np.array(kept), outcomes)
+    tested = permutation(*groups, random)
+    return Effect(tested.value, tested.value - tested.chance, interval(*groups, tested, random), tested.p_value)
 
 
-def confirmed(effect: Effect | None, different: int, rollouts: int) -> bool:
-    """At least a fifth of the resamples differ, and the effect is beyond chance at 5 %."""
-    return effect is not None and different >= MIN_SHARE * rollouts and effect.p_value <= ALPHA
+def confirmed(effect: Effect | None, different: int, rollouts: int, level: float = ALPHA) -> bool:
+    """At least a fifth of the resamples differ, and the effect is beyond chance at `level` (0 to 1)."""
+    return effect is not None and different >= MIN_SHARE * rollouts and effect.p_value <= level
 
 
-def verdict(effect: Effect | None, different: int, rollouts: int) -> str:
+def verdict(effect: Effect | None, different: int, rollouts: int, level: float = ALPHA) -> str:
     """ "confirmed", "not confirmed", or "untested" where no answers could be compared.
 
     A step that every resample wrote again was tested: there was no other way to compare it with.
     """
-    if confirmed(effect, different, rollouts):
+    if confirmed(effect, different, rollouts, level):
         return "confirmed"
     return "not confirmed" if effect is not None or (rollouts and not different) else "untested"
 
@@ -76,32 +69,70 @@ def divergence(different: Counts, kept: Counts) -> Counts:
     return np.asarray((p * np.log(p / q)).sum(-1))
 
 
-def regrouped(answers: NDArray[np.int64], size: int, outcomes: int, random: np.random.Generator) -> Counts:
-    """The effect under every way (or DRAWS random ways) to call `size` of the answers different."""
-    if math.comb(len(answers), size) <= EXACT:
-        groups = np.array(list(combinations(range(len(answers)), size)))
-    else:
-        groups = random.permuted(np.tile(np.arange(len(answers)), (DRAWS, 1)), axis=1)[:, :size]
-    different = counts(answers[groups], outcomes)
-    return divergence(different, counts(answers, outcomes) - different)
+@dataclass(frozen=True)
+class Permuted:
+    """`value` and its `chance` level, the mean over regroupings, in nats; `p_value` is their share as large."""
+
+    value: float
+    chance: float
+    p_value: float
 
 
-def p_value(value: float, chance: Counts, exact: bool) -> float:
-    """Share of regroupings with at least this effect; a random draw counts the observed grouping as one of them."""
-    as_large = int((chance >= value - 1e-9).sum())
-    return as_large / len(chance) if exact else (as_large + 1) / (len(chance) + 1)
+def permutation(different: Counts, kept: Counts, random: np.random.Generator) -> Permuted:
+    """The effect of counts [outcomes] against every way, or DRAWS random ways, to group the same answers anew."""
+    value = float(divergence(different, kept))
+    tables, weights = regrouped(different, kept, random)
+    found = divergence(tables, different + kept - tables)
+    as_large = float(weights[found >= value - 1e-9].sum())
+    return Permuted(value, float(weights @ found), round(as_large, 12))  # 1 in 20 is within 0.05
 
 
-def interval(
-    different: NDArray[np.int64],
-    kept: NDArray[np.int64],
-    outcomes: int,
-    chance: float,
-    random: np.random.Generator,
-) -> tuple[float, float]:
-    """Percentile bootstrap, both groups redrawn."""
-    redrawn = [
-        counts(group[random.integers(len(group), size=(DRAWS, len(group)))], outcomes) for group in (different, kept)
-    ]
-    low, high = np.percentile(divergence(*redrawn) - chance, [2.5, 97.5])
-    return float(low), float(high)
+def regrouped(different: Counts, kept: Counts, random: np.random.Generator) -> tuple[Counts, Counts]:
+    """Counts [M, outcomes] that as many of the answers can have, and the share [M] of all regroupings with each.
+
+    Random ones take in the grouping that was observed, which keeps the test valid (Phipson & Smyth 2010).
+    """
+    total, size = (different + kept).astype(np.int64), int(different.sum())
+    if prod(int(count) + 1 for count in total) > EXACT:
+        drawn = random.multivariate_hypergeometric(total, size, size=DRAWS, method="marginals")
+        return np.vstack([drawn, different]), np.full(DRAWS + 1, 1 / (DRAWS + 1))
+    seen = total > 0
+    ways = np.indices(total[seen] + 1).reshape(int(seen.sum()), -1).T
+    tables = np.zeros((len(ways), len(total)), dtype=np.int64)
+    tables[:, seen] = ways
+    tables = tables[tables.sum(-1) == size]
+    factorials = np.cumsum(np.log(np.maximum(1, np.arange(total.sum() + 1))))  # log n!
+
+    def choose(count: NDArray[np.int64], taken: NDArray[np.int64]) -> Counts:
+        return np.asarray(factorials[count] - factorials[taken] - factorials[count - taken])
+
+    ways_of_each = choose(total, tables).sum(-1) - choose(total.sum(), np.array(size))
+    return tables.astype(np.float64), np.exp(ways_of_each)
+
+
+def interval(different: Counts, kept: Counts, tested: Permuted, random: np.random.Generator) -> tuple[float, float]:
+    """95 % bootstrap interval of the excess, both groups' counts [outcomes] redrawn.
+
+    Redrawn groups overstate KL, as small samples do: their mean is moved onto the excess, so that the interval tells
+    the spread around it.
+    """
+    redrawn = [random.multinomial(int(group.sum()), group / group.sum(), size=DRAWS) for group in (different, kept)]
+    found, excess = divergence(*redrawn), tested.value - tested.chance
+    low, high = np.percentile(found, [2.5, 97.5]) - found.mean() + excess
+    return min(float(low), excess), max(float(high), excess)
+
+
+def reachable(kept: Counts, different: Counts, more: int, level: float, random: np.random.Generator) -> bool:
+    """Whether `more` answers on each side, at their most one-sided, could bring the p-value within `level`.
+
+    Those that differ all come to one answer and those that keep to another, tried for each pair of answers. Counts
+    [outcomes].
+    """
+    usual = np.argsort(-kept, kind="stable")
+    one = np.eye(len(kept))
+    return any(
+        permutation(different + more * one[a], kept + more * one[b], random).p_value <= level
+        for b in usual
+        for a in usual[::-1]
+        if a != b
+    )

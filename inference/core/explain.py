@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from inference.core.answer import find_stated
-from inference.core.effect import ALPHA
 from inference.core.records import Alternative, Candidate, EvidenceRecord, StepTest
 from inference.core.steps import content
 
@@ -80,7 +79,7 @@ def verdict(record: EvidenceRecord) -> str:
 def reason(record: EvidenceRecord) -> str:
     """Why nothing was found, of the tests that say most: those compared, else those that found other ways."""
     tests = sorted(record.tests, key=lambda test: test.step)
-    if like_chance := [test for test in tests if test.p_value is not None and test.p_value > ALPHA]:
+    if like_chance := [test for test in tests if test.p_value is not None and test.p_value > test.level]:
         return f"writing {named(record, like_chance)} anew did not change the answers more than chance could"
     if seldom := [test for test in tests if test.p_value is not None]:
         return f"too seldom was anything else written at {named(record, seldom)}"
@@ -112,10 +111,21 @@ def contrast(record: EvidenceRecord, test: StepTest) -> list[str]:
 
 
 def shown(test: StepTest, answer: str) -> tuple[Alternative, ...]:
-    """The most frequent alternative, and the most frequent one that led to another answer if it is not that."""
-    first = test.alternatives[:1]
-    elsewhere = [other for other in test.alternatives if set(other.answers) - {answer, ""}]
-    return first + tuple(other for other in elsewhere[:1] if other not in first)
+    """The most frequent alternative, and the contrast if it is another one."""
+    first, other = test.alternatives[:1], contrast_of(test, answer)
+    return first if other is None or other in first else (*first, other)
+
+
+def contrast_of(test: StepTest, answer: str) -> Alternative | None:
+    """The most frequent alternative that ended in another answer than `answer` more often than in it, else the most
+    frequent one; None where nothing else was ever written."""
+    elsewhere = [other for other in test.alternatives if left(other, answer) > other.answers.get(answer, 0)]
+    return next(iter(elsewhere or test.alternatives), None)
+
+
+def left(other: Alternative, answer: str) -> int:
+    """How many of an alternative's resamples ended in a readable answer other than `answer`."""
+    return sum(count for text, count in other.answers.items() if text not in (answer, ""))
 
 
 def instead(test: StepTest, other: Alternative) -> str:

@@ -8,29 +8,38 @@ from dataclasses import asdict, dataclass, replace
 
 from torch import Tensor
 
-from inference.core.causal import affordable, test_steps
+from inference.core.causal import test_steps
 from inference.core.claims import supported, supported_only
 from inference.core.explain import candidates
 from inference.core.features import explanation_features
 from inference.core.findings import findings
 from inference.core.head import Head
 from inference.core.inversion import Inversion, invert, states_answer
+from inference.core.kept import Kept
 from inference.core.language_model import LanguageModel
+from inference.core.looks import LOOKS
 from inference.core.ranking import likely_and_mattered, probed
 from inference.core.reasoning import silent, worked_examples
 from inference.core.records import Candidate, EvidenceRecord, Progress, StepTest, Trace
+from inference.core.similarity import DEFAULT, loaded
 
 
 @dataclass(frozen=True)
 class InverseSettings:
-    """`layer` None: the head's own layer. `budget`: tokens that all rollouts of a problem may write; None: any."""
+    """`layer` None: the head's own layer. `budget`: tokens that all rollouts of a problem may write; None: any.
+
+    `similarity` is what `similarity.loaded` takes; `looks`, how often at most a test is looked at, so that it may end
+    early; 1 always draws all `rollouts`.
+    """
 
     candidates: int = 3
-    tested_steps: int = 2
+    tested_steps: int = 5
     rollouts: int = 6
     seed: int = 0
     layer: int | None = None
     budget: int | None = None
+    similarity: str = DEFAULT
+    looks: int = LOOKS
 
 
 @dataclass(frozen=True)
@@ -50,22 +59,38 @@ def explain_inverse(
     head: Head,
     settings: InverseSettings | None = None,
     progress: Progress = silent,
+    kept: Kept | None = None,
 ) -> InverseExplanation:
     """Explain `trace`: the record of what was measured, and the text about it that the head prefers.
 
-    Raises ValueError when the head is not for this model or reads another layer than the settings ask for.
+    `kept` holds rollouts of an earlier, interrupted call with the same settings, and gets those of this one. Raises
+    ValueError when the head is not for this model or reads another layer than the settings ask for, SimilarityError
+    where there is no such similarity.
     """
     settings = settings or InverseSettings()
     layer = checked_layer(model, head, settings)
+    similarity = loaded(settings.similarity, model)
     progress("Following the attention back", 0.0)
     inversion = invert(model, trace, layer, worked_examples(model))
     inversion = replace(inversion, signals=probed(model, trace, inversion))
     scores = step_scores(head, inversion)
     wanted = ranked(trace, scores)[: settings.tested_steps]
-    steps = affordable(trace, wanted, settings.rollouts, settings.budget)
-    tests = test_steps(model, trace, steps, settings.rollouts, settings.seed, inversion, shared(progress))
+    tests = test_steps(
+        model,
+        trace,
+        wanted,
+        settings.rollouts,
+        settings.seed,
+        inversion,
+        shared(progress),
+        similarity=similarity,
+        most_looks=settings.looks,
+        budget=settings.budget,
+        kept=kept,
+    )
     record = evidence(trace, inversion, head, scores, tests, settings)
-    record = replace(record, over_budget=tuple(wanted[len(steps) :]))
+    done = {test.step for test in tests}
+    record = replace(record, over_budget=tuple(step for step in wanted if step not in done))
     progress("Writing the explanation", 0.95)
     texts = tuple(supported_only(record, text) for text in candidates(record, settings.candidates))
     features = explanation_features(model, trace, [candidate.text for candidate in texts], head.config)

@@ -16,7 +16,7 @@ from inference.core.decode import Row, Sampling, decode
 from inference.core.guide import AnswerGuide
 from inference.core.limits import check_context, install_recording
 from inference.core.records import Token
-from inference.core.rollouts import MAX_ROWS, Start, roll
+from inference.core.rollouts import MAX_ROWS, Place, Rows, Start, roll, row_numbers
 
 Message = dict[str, str]  # {"role": "user", "content": "..."}
 
@@ -160,21 +160,30 @@ class LanguageModel:
         self,
         starts: Sequence[Start],
         *,
-        rows: int = 1,
+        rows: Rows = 1,
         stop: Callable[[str], bool] = lambda text: False,
         options: Sequence[str] = (),
         prefix: PrefixCache | None = None,
         max_rows: int = MAX_ROWS,
         tick: Callable[[float], None] = lambda share: None,
+        done: Callable[[int, int, tuple[Token, ...]], None] = lambda start, row, tokens: None,
     ) -> list[list[tuple[Token, ...]]]:
         """For each start what `generate` gives, up to rounding; all of them in one batch where `prefix` holds them.
 
-        At most `max_rows` are written at a time. Raises RolloutMemoryError when not even one row fits into memory,
-        ContextError and NumbersError as `generate` does, ValueError for starts that differ in temperature or top_p.
+        `rows` is how many of each start, or a list of row numbers for each. At most `max_rows` are written at a time;
+        `done(start, row, tokens)` gets each as soon as its batch is written. Raises RolloutMemoryError when not even
+        one row fits into memory, ContextError and NumbersError as `generate` does, ValueError for starts that differ
+        in temperature or top_p.
         """
         for start in starts:
             check_context(self.module, len(start.ids), start.sampling.max_new_tokens)
-        made = roll(
+        texts: dict[Place, tuple[Token, ...]] = {}
+
+        def told(place: Place, row: Row) -> None:
+            texts[place] = self.tokens(row)
+            done(*place, texts[place])
+
+        roll(
             self.module,
             starts,
             rows=rows,
@@ -183,8 +192,10 @@ class LanguageModel:
             prefix=prefix,
             max_rows=max_rows,
             tick=tick,
+            done=told,
         )
-        return [[self.tokens(row) for row in group] for group in made]
+        wanted = row_numbers(starts, rows)
+        return [[texts[start, row] for row in numbers] for start, numbers in enumerate(wanted)]
 
     def finished(self, stop: Callable[[str], bool]) -> Callable[[Sequence[int]], bool]:
         return lambda new: new[-1] in self.end_ids or stop(self.decode(new))

@@ -10,15 +10,15 @@ UNTRAINED = "untrained"
 BOUNDS = {"max_new_tokens": (16, 2048), "candidates": (1, 3), "tested_steps": (0, 20), "rollouts": (1, 200)}
 """Smallest and largest allowed, both included."""
 
-ONLY_INVERSE = ("candidates", "tested_steps", "rollouts", "head")
+ONLY_INVERSE = ("candidates", "tested_steps", "rollouts", "similarity", "head")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """`head` is the SHA-256 of a head's weights and config, or "untrained". `seed` 0 decodes the chain greedily.
 
-    `max_new_tokens` is the longest chain in tokens; the last four matter only to method inverse. Raises ValueError
-    for an unknown method and for a number out of `BOUNDS`.
+    `max_new_tokens` is the longest chain in tokens; the last five matter only to method inverse. `similarity` is the
+    sentence encoder: see similarity.py. Raises ValueError for an unknown method and for a number out of `BOUNDS`.
     """
 
     method: str
@@ -29,8 +29,9 @@ class Recipe:
     seed: int = 0
     max_new_tokens: int = 160
     candidates: int = 3
-    tested_steps: int = 2
+    tested_steps: int = 5
     rollouts: int = 6
+    similarity: str = "all-minilm-l6-v2"
     head: str = UNTRAINED
 
     def __post_init__(self) -> None:
@@ -38,6 +39,8 @@ class Recipe:
             raise ValueError(f"method is {self.method!r}; allowed are {', '.join(METHODS)}")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; allowed is 0 (greedy) or more")
+        if not self.similarity:
+            raise ValueError("similarity is empty; name a sentence encoder, such as all-minilm-l6-v2")
         for name, (least, most) in BOUNDS.items():
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is {least} to {most}")

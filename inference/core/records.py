@@ -136,6 +136,10 @@ class StepTest:
     alternatives: tuple[Alternative, ...]
     excess: float | None = None  # effect minus its mean over random regroupings, nats; may be negative
     verdict: str = ""  # "confirmed", "not confirmed", or "untested": no answers to compare; "" in schema 1
+    # Since schema 3. `rollouts` are those that were drawn, which may be fewer than planned.
+    planned: int | None = None
+    level: float = 0.05  # what p_value had to stay within to confirm: the part of 5 % that this look could spend
+    stopped: str = ""  # "confirmed early", "futile" (no rest could confirm it), "all drawn" or "budget"; see looks.py
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ class EvidenceRecord:
     settings: dict[str, Any] = field(default_factory=dict)
     findings: tuple[StepEvidence, ...] = ()  # one for each of `tests`, in the same order
     claims: tuple[Claim, ...] = ()
-    over_budget: tuple[int, ...] = ()  # steps that were to be tested, had their rollouts fitted into the budget
+    over_budget: tuple[int, ...] = ()  # steps that were to be tested, had any of their rollouts fitted the budget
     rejected: int = 0
 
     @property

@@ -27,6 +27,10 @@ CHOOSING = 8  # rows whose distributions over the vocabulary are looked at toget
 
 Place = tuple[int, int]  # number of the start, and of the row from there
 Tick = Callable[[float], None]
+Done = Callable[[Place, Row], None]
+
+Rows = int | Sequence[Sequence[int]]
+"""How many rows of each start, or the numbers of those that are wanted of each."""
 
 
 class RolloutMemoryError(DeviceMemoryError):
@@ -58,30 +62,46 @@ def roll(
     module: Any,
     starts: Sequence[Start],
     *,
-    rows: int,
+    rows: Rows,
     finished: Callable[[Sequence[int]], bool],
     guide: Guide = lambda ids: None,
     prefix: PrefixCache | None = None,
     max_rows: int = MAX_ROWS,
     tick: Tick = lambda share: None,
+    done: Done = lambda place, row: None,
 ) -> list[list[Row]]:
     """`rows` continuations of each start, as `decode` writes them: until `finished(new ids)` or `max_new_tokens`.
 
+    `done` gets each row as soon as its batch is written, after the numbers of its start and of the row.
     At most `max_rows` are written at a time. Where `prefix` does not hold all starts, or forgets (sliding windows),
     each start is a batch of its own. CUDA out of memory halves the batches. Raises RolloutMemoryError when not even
     one row fits, ValueError for settings that cannot be.
     """
-    check(starts, rows, max_rows)
+    numbers = row_numbers(starts, rows)
+    check(starts, numbers, max_rows)
     ragged = can_cut(module, prefix, [start.ids for start in starts])
     writing = Writing(module, starts, finished, guide, prefix, ragged)
-    places = [(start, row) for start in range(len(starts)) for row in range(rows)]
-    made = in_batches(places, lambda batch, told: write(writing, batch, told), max_rows, ragged, tick)
-    return [[made[start, row] for row in range(rows)] for start in range(len(starts))]
+    places = [(start, row) for start, wanted in enumerate(numbers) for row in wanted]
+    made = in_batches(places, lambda batch, told: write(writing, batch, told), max_rows, ragged, tick, done)
+    return [[made[start, row] for row in wanted] for start, wanted in enumerate(numbers)]
 
 
-def check(starts: Sequence[Start], rows: int, max_rows: int) -> None:
-    if rows < 1 or max_rows < 1:
-        raise ValueError(f"rows is {rows} and max_rows {max_rows}; both are at least 1")
+def row_numbers(starts: Sequence[Start], rows: Rows) -> Sequence[Sequence[int]]:
+    """The rows wanted of each start. Raises ValueError where there are none, or not as many lists as starts."""
+    if isinstance(rows, int):
+        if rows < 1:
+            raise ValueError(f"rows is {rows}; give at least 1")
+        return [range(rows)] * len(starts)
+    if len(rows) != len(starts):
+        raise ValueError(f"rows has {len(rows)} lists for {len(starts)} starts; give the numbers of the rows of each")
+    return rows
+
+
+def check(starts: Sequence[Start], numbers: Sequence[Sequence[int]], max_rows: int) -> None:
+    if max_rows < 1:
+        raise ValueError(f"max_rows is {max_rows}; give at least 1")
+    if any(len(set(wanted)) < len(wanted) or min(wanted, default=0) < 0 for wanted in numbers):
+        raise ValueError("the rows of a start are different numbers from 0; some are below 0 or named twice")
     if any(not start.ids or start.sampling.max_new_tokens < 1 for start in starts):
         raise ValueError("each start needs a token before it and at least 1 new token; one of these has none")
     ways = {(start.sampling.temperature, start.sampling.top_p) for start in starts}
@@ -95,6 +115,7 @@ def in_batches(
     size: int,
     ragged: bool,
     tick: Tick,
+    done: Done = lambda place, row: None,
 ) -> dict[Place, Row]:
     """Write all `places`, `size` at a time; where that does not fit into memory, half as many from there on."""
     made: dict[Place, Row] = {}
@@ -102,9 +123,11 @@ def in_batches(
         left = places[len(made) :]
         batch = left[:size] if ragged else [place for place in left[:size] if place[0] == left[0][0]]
         before, share = len(made) / len(places), len(batch) / len(places)
-        rows = write(batch, lambda done, before=before, share=share: tick(before + done * share))  # type: ignore[misc]
+        rows = write(batch, lambda part, before=before, share=share: tick(before + part * share))  # type: ignore[misc]
         if rows is not None:
-            made |= zip(batch, rows, strict=True)
+            for place, row in zip(batch, rows, strict=True):
+                made[place] = row
+                done(place, row)
         elif len(batch) > 1:
             size = len(batch) // 2
         else:

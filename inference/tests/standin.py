@@ -19,7 +19,7 @@ from inference.core.decode import Sampling
 from inference.core.examples import EXAMPLES
 from inference.core.language_model import LanguageModel
 from inference.core.records import Token
-from inference.core.rollouts import MAX_ROWS, Start
+from inference.core.rollouts import MAX_ROWS, Rows, Start, row_numbers
 
 END = "<|im_end|>"
 CHAT = (
@@ -104,15 +104,22 @@ class StandIn(LanguageModel):
         self,
         starts: Sequence[Start],
         *,
-        rows: int = 1,
+        rows: Rows = 1,
         stop: Callable[[str], bool] = lambda text: False,
         options: Sequence[str] = (),
         prefix: PrefixCache | None = None,
         max_rows: int = MAX_ROWS,
         tick: Callable[[float], None] = lambda share: None,
+        done: Callable[[int, int, tuple[Token, ...]], None] = lambda start, row, tokens: None,
     ) -> list[list[tuple[Token, ...]]]:
         tick(0.5)
-        return [self.generate(start.ids, start.sampling, rows=rows) for start in starts]
+        made = []
+        for at, (start, wanted) in enumerate(zip(starts, row_numbers(starts, rows), strict=True)):
+            texts = self.generate(start.ids, start.sampling, rows=max(wanted) + 1)
+            made.append([texts[row] for row in wanted])
+            for row in wanted:
+                done(at, row, texts[row])
+        return made
 
     def spelled(self, text: str, sampling: Sampling) -> tuple[Token, ...]:
         """Tokens of a scripted text, with the uncertainty that the script has: high where step 2 chooses."""

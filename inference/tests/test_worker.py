@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,7 +64,8 @@ def test_every_row_says_how_it_was_made(stand_in: Any, problems: list[Problem], 
     assert inverse.provenance["head"] == "head v0 (untrained)"
     assert len(inverse.candidates) == 3
     assert inverse.text in [candidate["text"] for candidate in inverse.candidates]
-    assert [test["rollouts"] for test in inverse.evidence["tests"]] == [6, 6]
+    assert [test["planned"] for test in inverse.evidence["tests"]] == [6, 6, 6]
+    assert inverse.provenance["settings"]["similarity"] == "words"
 
 
 def test_working_again_changes_nothing(stand_in: Any, problems: list[Problem], explainers: list[Explainer]) -> None:
@@ -136,6 +138,36 @@ def test_a_limit_of_one_method_leaves_the_others(
     assert (failed.explainer.method, failed.error) == ("inverse", "Not even one rollout fits.")
     assert (failed.text, failed.evidence) == ("", {})
     assert Explanation.objects.ready().count() == 2
+
+
+def test_rollouts_outlast_a_worker_and_go_when_the_explanation_is_stored(
+    stand_in: Any,
+    problems: list[Problem],
+    explainers: list[Explainer],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+) -> None:
+    queue.ask(problems[0], explainers[0], queue.head_of(explainers[0]))
+    rollouts = Path(settings.VAR_DIR) / "rollouts"
+    before = set(rollouts.glob("*"))
+    write, drawn = stand_in.generate_many, []
+
+    def counted(starts: Any, *, rows: Any, **options: Any) -> Any:
+        if not drawn:
+            worker.stop.set()
+        drawn.extend((start.sampling.seed, row) for start, some in zip(starts, rows, strict=True) for row in some)
+        return write(starts, rows=rows, **options | {"tick": lambda share: None})
+
+    monkeypatch.setattr(stand_in, "generate_many", counted)
+    worker.work_on_next()
+    worker.stop.clear()
+    (kept,) = set(rollouts.glob("*")) - before
+    assert kept.read_bytes().count(b"\n") == len(drawn)
+    first = set(drawn)
+    work_until_done()
+    assert len(set(drawn)) == len(drawn) > len(first)  # nothing is drawn twice
+    assert Explanation.objects.ready().count() == 1
+    assert set(rollouts.glob("*")) == before
 
 
 def test_a_stopped_worker_hands_its_work_back(

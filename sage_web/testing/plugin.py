@@ -28,6 +28,7 @@ PLAIN = {
     "SAGE_MODEL": "smollm2-135m-instruct",
     "SAGE_DEVICE": "cpu",
     "SAGE_DTYPE": "float32",
+    "SAGE_SIMILARITY": "words",
     "SAGE_THREADS": "1",  # two threads are hardly faster for this model, and collapse when the machine is busy
 }
 running: list[Server] = []

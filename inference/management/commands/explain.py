@@ -85,6 +85,7 @@ def recipe_of(explainer: Explainer, head: HeadVersion | None) -> Recipe:
         candidates=explainer.candidates,
         tested_steps=explainer.tested_steps,
         rollouts=explainer.rollouts,
+        similarity=settings.SAGE_SIMILARITY,
         head=head.sha256 if head and head.trained else UNTRAINED,
     )
 
@@ -92,10 +93,13 @@ def recipe_of(explainer: Explainer, head: HeadVersion | None) -> Recipe:
 def loaded(recipe: Recipe, head: HeadVersion | None) -> tuple[LanguageModel, Head | None]:
     """The model and the head as the worker loads them."""
     from inference import worker
+    from inference.core import similarity
     from inference.core.language_model import LOADING_ERRORS
 
     try:
         model = worker.language_model(recipe.model, recipe.revision)
     except LOADING_ERRORS as error:
         raise CommandError(f"The model {recipe.model!r} could not be loaded: {error}") from error
+    if head:
+        similarity.loaded(recipe.similarity, model)
     return model, worker.head_for(head, model) if head else None

@@ -99,7 +99,9 @@ def test_a_line_says_what_was_asked_written_measured_and_how(model, problems, ou
     assert OPTIONS[first["trace"]["answer_index"]] == first["trace"]["answer"]
     assert first["trace"]["read_by"] == "stated value"
     assert first["evidence"]["answer"] == first["trace"]["answer"]
-    assert [test["rollouts"] for test in first["evidence"]["tests"]] == [3, 3]
+    assert [test["rollouts"] for test in first["evidence"]["tests"]] == [3, 3, 3]
+    assert first["evidence"]["settings"]["similarity"] == first["settings"]["similarity"] == "all-minilm-l6-v2"
+    assert list(out.parent.glob("*.rollouts")) == []
     assert first["trace"]["answer"] in first["text"]
     assert first["settings"]["rollouts"] == 3
     assert first["settings"]["head"] == "untrained"
@@ -364,6 +366,38 @@ def test_ctrl_c_ends_with_whole_lines_and_its_own_exit_status(problems, out):
     assert 1 <= len(lines(out)) < len(PROBLEMS)
     assert "Interrupted." in process.said
     assert "Traceback" not in process.said
+
+
+COUNTING = SLOW.replace(
+    "sys.exit(",
+    """
+write = model.generate_many
+def counted(starts, *, rows, **options):
+    print("drawn", sum(map(len, rows)), file=sys.stderr, flush=True)
+    return write(starts, rows=rows, **options)
+model.generate_many = counted
+sys.exit(""",
+)
+
+
+def rows_drawn(said):
+    return sum(int(line.split()[1]) for line in said.splitlines() if line.startswith("drawn "))
+
+
+def test_a_run_killed_within_a_causal_test_draws_only_what_is_missing(problems, tmp_path):
+    whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    arguments = ("--problems", problems, "--method", "inverse", "--model", "m", "--rollouts", "6", "--limit", "1")
+    total = rows_drawn(finish(started(("-c", COUNTING), *arguments, "--out", whole)))
+    rollouts = tmp_path / "out.jsonl.rollouts"
+    process = started(("-c", COUNTING), *arguments, "--out", out)
+    assert stopped_after(1, rollouts, process, signal.SIGKILL) == -signal.SIGKILL
+    assert not lines(out)
+    rollouts.write_bytes(rollouts.read_bytes() + b'{"key": "torn')
+    done = rollouts.read_bytes().count(b"\n")
+    assert 1 <= done < total
+    assert rows_drawn(finish(started(("-c", COUNTING), *arguments, "--out", out))) == total - done
+    assert results(out) == results(whole)
+    assert not rollouts.exists()
 
 
 @pytest.mark.model

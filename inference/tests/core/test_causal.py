@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 from inference.core import LanguageModel, Problem, ReasonSettings, causal, invert, reason
+from inference.core.similarity import Words
 from inference.tests.standin import parts
 
-MANY = 40
+MANY, WORDS = 40, Words()
 
 
 def examined(model, trace, step, rollouts=MANY, seed=0):
-    return causal.test_step(model, trace, step, rollouts, seed, invert(model, trace), lambda stage, share: None)
+    return causal.test_step(model, trace, step, rollouts, seed, invert(model, trace), quiet, WORDS)
 
 
 def test_the_step_that_chooses_is_confirmed(model, trace):
@@ -55,9 +56,13 @@ def test_steps_tested_together_are_tested_as_alone(model, trace):
     """In whatever order; by the stand-in's script, and by a real decoding loop in one ragged batch."""
     for writer in (model, LanguageModel(*parts(), "tiny")):
         inversion = invert(writer, trace)
-        together = causal.test_steps(writer, trace, [2, 0, 1], 5, 3, inversion, quiet)
-        assert together == [causal.test_step(writer, trace, step, 5, 3, inversion, quiet) for step in (2, 0, 1)]
-        assert together == causal.test_steps(writer, trace, [2, 0, 1], 5, 3, None, quiet)  # each start on its own
+        together = causal.test_steps(writer, trace, [2, 0, 1], 5, 3, inversion, quiet, similarity=WORDS)
+        assert together == [
+            causal.test_step(writer, trace, step, 5, 3, inversion, quiet, WORDS) for step in (2, 0, 1)
+        ]
+        assert together == causal.test_steps(
+            writer, trace, [2, 0, 1], 5, 3, None, quiet, similarity=WORDS
+        )  # each start on its own
         assert all(test.rollouts == 5 and test.different for test in together)
 
 
@@ -72,7 +77,7 @@ def test_what_two_tests_share_is_written_once(model, trace, monkeypatch):
         return write(starts, **options)
 
     monkeypatch.setattr(model, "generate_many", counted)
-    causal.test_steps(model, joined, [1, 0], 2, 0, None, quiet)
+    causal.test_steps(model, joined, [1, 0], 2, 0, None, quiet, similarity=WORDS)
     assert written == [[first.token_start, second.token_start, second.token_end]]
 
 
@@ -96,15 +101,150 @@ def test_an_answer_that_cannot_be_read_is_counted_as_such(model, trace):
     assert (found.effect, found.p_value, found.confirmed) == (None, None, False)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        ("Step 2: 3 * 4 = 12 jars.", "Step 2: 4 * 3 = 12 jars.", False),
-        ("Step 2: 3 * 4 = 12 jars.", "Step 2: 3 * 4 = 14 jars.", True),
-        ("Step 2: The key is in the coat.", "Step 3: The key is in the coat", False),
-        ("Step 2: The key is in the coat.", "Step 2: Nobody has seen it.", True),
-        ("Step 2: The key is here.", "", True),
-    ],
-)
-def test_what_counts_as_different(one, other, expected):
-    assert causal.differs(one, other) is expected
+# -- rounds, budget, kept rollouts ------------------------------------------------------------------------------
+
+
+def ran(model, trace, steps=(1, 0, 2), rollouts=24, seed=0, progress=quiet, **options):
+    return causal.test_steps(model, trace, steps, rollouts, seed, None, progress, similarity=WORDS, **options)
+
+
+class Memory:
+    """Kept rows in memory; counts what is put."""
+
+    def __init__(self):
+        self.rows, self.puts = {}, []
+
+    def get(self, key):
+        return self.rows.get(key)
+
+    def put(self, key, tokens):
+        self.puts.append(key)
+        self.rows[key] = tokens
+
+
+@pytest.fixture
+def drawn(model, monkeypatch):
+    """How many rows each call drew."""
+    calls, write = [], model.generate_many
+
+    def counted(starts, *, rows, **options):
+        calls.append(sum(map(len, rows)))
+        return write(starts, rows=rows, **options)
+
+    monkeypatch.setattr(model, "generate_many", counted)
+    return calls
+
+
+def test_a_planted_choice_is_confirmed_early_and_the_others_draw_on_without_it(model, trace, drawn):
+    choice, *others = ran(model, trace)
+    assert (choice.stopped, choice.confirmed, choice.planned) == ("confirmed early", True, 24)
+    assert choice.rollouts < 24
+    assert choice.p_value <= choice.level
+    assert all(test.stopped in ("futile", "all drawn") for test in others)
+    # What each round draws: three starts twice at most, and only those of steps that go on.
+    assert sum(drawn) == sum(2 * test.rollouts for test in (choice, *others))
+
+
+def test_one_look_draws_all(model, trace, drawn):
+    assert [(test.rollouts, test.stopped) for test in ran(model, trace, most_looks=1)] == [(24, "all drawn")] * 3
+    assert len(drawn) == 1
+
+
+def test_the_budget_counts_real_tokens_and_the_first_steps_go_first(model, trace):
+    def cost(tests):
+        made = sum(test.rollouts for test in tests)
+        return made, [test.step for test in tests], [test.stopped for test in tests]
+
+    whole = cost(ran(model, trace, most_looks=1))
+    assert cost(ran(model, trace, most_looks=1, budget=10**6)) == whole
+    worst = 24 * 2 * 3 * 48  # the least that a resample may write, for all rows: more than the stand-in writes
+    made, steps, stopped = cost(ran(model, trace, budget=worst // 4))
+    assert 0 < made < whole[0]
+    assert steps[0] == 1
+    assert "budget" in stopped
+    assert ran(model, trace, budget=1) == []
+    with pytest.raises(ValueError, match="budget is 0 tokens"):
+        ran(model, trace, budget=0)
+
+
+@pytest.mark.parametrize("budget", [500, 1500, 4000, 9000])
+def test_no_more_tokens_are_drawn_than_the_budget(model, trace, monkeypatch, budget):
+    tokens, write = [], model.generate_many
+
+    def counted(starts, **options):
+        made = write(starts, **options)
+        tokens.extend(len(row) for group in made for row in group)
+        return made
+
+    monkeypatch.setattr(model, "generate_many", counted)
+    ran(model, trace, budget=budget)
+    assert sum(tokens) <= budget
+
+
+def test_what_was_kept_is_not_drawn_again(model, trace, drawn):
+    kept = Memory()
+    first = ran(model, trace, kept=kept)
+    total = sum(drawn)
+    assert len(kept.rows) == len(kept.puts) == total
+    assert ran(model, trace, kept=kept) == first
+    assert sum(drawn) == total
+    ran(model, trace, seed=1, kept=kept)
+    assert sum(drawn) > total  # another seed, other rows
+
+
+def test_after_an_interruption_only_what_is_missing_is_drawn(model, trace, drawn):
+    whole = ran(model, trace)
+    total, kept = sum(drawn), Memory()
+    drawn.clear()
+
+    def interrupted(stage, share):
+        if share > 0.4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ran(model, trace, kept=kept, progress=interrupted)
+    done = len(kept.rows)
+    assert 0 < done < total
+    drawn.clear()
+    assert ran(model, trace, kept=kept) == whole
+    assert sum(drawn) == total - done
+
+
+def test_each_batch_is_kept_as_soon_as_it_is_written(trace):
+    """With the real loop of rollouts: an interruption costs no more than the batch at hand."""
+    writer, kept = LanguageModel(*parts(), "tiny"), Memory()
+    found = []
+    inversion = invert(writer, trace)
+
+    def watch(stage, share):
+        found.append(len(kept.rows))
+        if len(kept.rows) >= 32:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        causal.test_steps(
+            writer, trace, [0, 1, 2], 20, 1, inversion, watch, similarity=WORDS, most_looks=1, kept=kept
+        )
+    assert len(kept.rows) == 32  # one batch of 120 rows
+
+
+def test_rows_of_another_model_are_not_taken(model, trace):
+    kept = Memory()
+    ran(model, trace, kept=kept)
+    before = set(kept.rows)
+    model.revision = "other"
+    ran(model, trace, kept=kept)
+    assert len(kept.rows) == 2 * len(before)
+
+
+def test_all_replacements_of_a_round_are_embedded_in_one_batch(model, trace):
+    asked = []
+
+    class Counting(Words):
+        def embed(self, texts):
+            asked.append(len(texts))
+            return super().embed(texts)
+
+    causal.test_steps(model, trace, [0, 1, 2], 6, 0, None, quiet, similarity=Counting(), most_looks=1)
+    assert len(asked) == 1
+    assert asked[0] > 3

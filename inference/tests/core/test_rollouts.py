@@ -249,6 +249,20 @@ def test_progress_grows_over_all_batches(tiny):
     assert 0 < shares[0] < shares[-1] <= 1
 
 
+def test_rows_can_be_asked_for_by_number_and_are_told_as_soon_as_they_are_written(tiny):
+    """Each is what it is among all the rows of its start."""
+    where, prefix, seen = starts(temperature=1.0), prefix_of(tiny.module), []
+    whole = ids(together(tiny.module, where, 4, prefix=prefix))
+    wanted = [[2], [], [0, 3], [1], [3, 1]]
+    with watching(tiny.module, lambda rows, known: seen.append(None)):
+        some = together(tiny.module, where, wanted, prefix=prefix, max_rows=2, done=lambda *told: seen.append(told))
+    assert ids(some) == [[whole[at][row] for row in numbers] for at, numbers in enumerate(wanted)]
+    told = [one for one in seen if one]
+    assert [place for place, _ in told] == [(at, row) for at, numbers in enumerate(wanted) for row in numbers]
+    assert all(row.ids == whole[at][number] for (at, number), row in told)
+    assert seen.index(told[0]) < max(at for at, one in enumerate(seen) if one is None)  # not at the end only
+
+
 def test_stopping_is_possible_while_writing(tiny):
     def tick(share):
         raise KeyboardInterrupt
@@ -261,7 +275,9 @@ def test_stopping_is_possible_while_writing(tiny):
     ("where", "options", "message"),
     [
         (starts(), {"rows": 0}, "rows is 0"),
-        (starts(), {"max_rows": 0}, "max_rows 0"),
+        (starts(), {"rows": [[0]]}, "1 lists for 5 starts"),
+        (starts(), {"rows": [[0, 1, 0]] * 5}, "named twice"),
+        (starts(), {"max_rows": 0}, "max_rows is 0"),
         (starts(lengths=(5, 0)), {}, "needs a token before it"),
         (starts(tokens=0), {}, "at least 1 new token"),
         ([*starts(), *starts(temperature=1.0)], {}, "all starts of one call have the same"),

@@ -16,6 +16,7 @@ from studies.launch import launch
 from studies.models import Arm, CheckItem, Study
 
 METHODS = ("inverse", "self_explain", "chain")
+TESTED, ROLLOUTS = 2, 6  # fewer than the default: a first visitor waits for these on a laptop
 PROBLEMS = 24
 RESEARCHER = "researcher"
 CHECKS = (
@@ -104,7 +105,9 @@ def demo_study() -> Study:
     )
     CheckItem.objects.bulk_create(CheckItem(study=study, **fields) for fields in CHECKS)
     for method in METHODS:
-        explainer, _ = Explainer.objects.get_or_create(name=method.replace("_", "-"), defaults={"method": method})
+        explainer, _ = Explainer.objects.get_or_create(
+            name=method.replace("_", "-"), defaults={"method": method, "tested_steps": TESTED, "rollouts": ROLLOUTS}
+        )
         Arm.objects.create(study=study, name=explainer.name, explainer=explainer)
     launch(study)
     study.refresh_from_db()

@@ -1,0 +1,99 @@
+"""Early looks: they confirm no more by chance than one look would, and spare rollouts."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.core import effect
+from inference.core.effect import ALPHA
+from inference.core.looks import ALL_DRAWN, CONFIRMED_EARLY, FUTILE, futile, looks, why_stop
+
+OUTCOMES = 4
+
+
+def played(different, kept, planned, most=4, share=1.0):
+    """A test on answers drawn beforehand, by the rules of the looks: (confirmed, why it stopped, rollouts drawn)."""
+    for look in looks(planned, most):
+        differing = round(share * look.drawn)
+        groups = kept[: look.drawn] + different[differing : look.drawn], different[:differing]
+        measured = effect.measure(*groups, OUTCOMES, seed=1)
+        why = why_stop(look, measured, *groups, differing, OUTCOMES, seed=1)
+        if why:
+            return effect.confirmed(measured, differing, look.drawn, look.level), why, look.drawn
+    raise AssertionError("the last look ends the test")
+
+
+def many(p_different, p_kept, planned, trials, **options):
+    random = np.random.default_rng(8)
+    draw = [random.choice(OUTCOMES, p=p, size=(trials, planned)).tolist() for p in (p_different, p_kept)]
+    return [played(different, kept, planned, **options) for different, kept in zip(*draw, strict=True)]
+
+
+@given(st.integers(1, 200), st.integers(1, 8))
+def test_the_levels_of_all_looks_sum_to_no_more_than_the_whole(rollouts, most):
+    plan = looks(rollouts, most)
+    assert sum(look.level for look in plan) == pytest.approx(ALPHA)
+    assert [look.drawn for look in plan] == sorted({look.drawn for look in plan})
+    assert plan[-1].drawn == plan[-1].planned == rollouts
+    assert all(look.level >= 0 and look.last == plan[-1].level for look in plan)
+    assert len(plan) <= most
+
+
+def test_six_rollouts_lose_nothing_to_their_early_look():
+    """Three on each side confirm nothing, whatever they say: the look costs no part of the level."""
+    first, last = looks(6)
+    assert (first.drawn, first.level, last.level) == (3, 0, pytest.approx(ALPHA))
+
+
+def test_settings_that_cannot_be():
+    for wrong in [(0, 4), (6, 0)]:
+        with pytest.raises(ValueError, match="both are at least 1"):
+            looks(*wrong)
+
+
+@pytest.mark.parametrize(("planned", "share"), [(12, 1.0), (20, 0.7)])
+def test_without_an_effect_at_most_five_percent_are_confirmed_with_early_looks(planned, share):
+    """250 tests each: 5 % and three standard errors of that."""
+    same = [0.5, 0.3, 0.1, 0.1]
+    found = many(same, same, planned, 250, share=share)
+    assert sum(confirmed for confirmed, _, _ in found) / len(found) <= 0.05 + 3 * (0.05 * 0.95 / 250) ** 0.5
+
+
+def test_a_planted_effect_stops_early_and_is_confirmed():
+    found = many([0.05, 0.95, 0, 0], [0.95, 0.05, 0, 0], 40, 30)
+    assert sum(confirmed for confirmed, _, _ in found) >= 29
+    assert sum(why == CONFIRMED_EARLY for _, why, _ in found) >= 29
+    assert np.mean([drawn for _, _, drawn in found]) <= 24
+
+
+def test_looking_early_costs_little_power():
+    one, other = [0.25, 0.65, 0.05, 0.05], [0.65, 0.25, 0.05, 0.05]
+    early = np.mean([confirmed for confirmed, _, _ in many(one, other, 24, 100)])
+    late = np.mean([confirmed for confirmed, _, _ in many(one, other, 24, 100, most=1)])
+    assert late - early <= 0.1
+
+
+def test_a_futile_test_is_one_that_no_rest_confirms():
+    """Against every possible rest, on a case small enough to try them all."""
+    first, last = looks(6)
+    kept, different = [0, 0, 0], [0, 0, 1]
+    assert futile(first, kept, [0, 0, 0], 3, 2, seed=0)
+    for case in ([0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]):
+        reached = any(
+            effect.confirmed(effect.measure([*kept, *a], [*case, *b], 2, 0), 6, 6, last.level)
+            for a in itertools.product(range(2), repeat=3)
+            for b in itertools.product(range(2), repeat=3)
+        )
+        assert futile(first, kept, case, 3, 2, seed=0) is not reached
+    assert why_stop(first, None, kept, [0, 0, 0], 3, 2, 0) == FUTILE
+    assert why_stop(last, None, kept, different, 3, 2, 0) == ALL_DRAWN
+
+
+def test_too_few_that_differ_are_futile():
+    look = looks(20)[2]
+    assert (look.drawn, futile(look, [0] * 29, [1], 1, 2, seed=0)) == (15, False)
+    look = looks(20)[2]
+    assert futile(look, [0] * 30, [], -2, 2, seed=0)
