@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from inference.core import effect
-from inference.core.answer import numbers, read_answer, words
+from inference.core.answer import answer_key, numbers, read_answer, words
 from inference.core.cache import PrefixCache
 from inference.core.decode import Sampling
 from inference.core.inversion import Inversion
@@ -27,10 +27,10 @@ SHORTEST = 48  # tokens that a resample may always write
 
 @dataclass(frozen=True)
 class Resample:
-    """One way the chain could have gone on: what stood in the step's place, and the answer's option (None: none)."""
+    """One way the chain could have gone on: what stood in the step's place, and the answer (None: none was read)."""
 
     step: str
-    answer: int | None
+    answer: str | None
 
 
 def test_step(
@@ -143,8 +143,20 @@ def read(trace: Trace, start: int, step: Step, tokens: Sequence[Token]) -> Resam
     chain = written + "".join(token.text for token in tokens)
     at = min(step.char_start, len(written))
     spans = [chain[start:end] for start, end in split_spans(chain) if end > at]
-    answer = read_answer(chain, trace.problem.options)
-    return Resample(spans[0] if spans else "", answer.index if answer else None)
+    return Resample(spans[0] if spans else "", outcome(trace, chain))
+
+
+def outcome(trace: Trace, chain: str) -> str | None:
+    """The answer that `chain` states, if it states one, so that the same answers are the same text.
+
+    Where it is the trace's answer, it is worded as there, else by its key (see `answer_key`). No likelihood is asked
+    for: a rollout that comes to no answer of its own says nothing of where the model goes.
+    """
+    answer, asks = read_answer(chain, trace.problem), trace.problem.asks
+    if answer is None:
+        return None
+    key = answer_key(answer.text, asks)
+    return trace.answer.text if key == answer_key(trace.answer.text, asks) else key
 
 
 def assessed(trace: Trace, step: int, made: Sequence[Resample], after: Sequence[Resample], seed: int) -> StepTest:
@@ -156,29 +168,38 @@ def assessed(trace: Trace, step: int, made: Sequence[Resample], after: Sequence[
     """
     own = trace.steps[step].text
     different = [one for one in made if differs(own, one.step)]
-    kept = [Resample(own, trace.answer.index), *after, *(one for one in made if not differs(own, one.step))]
-    options = trace.problem.options
-    # The answer of a greedy trace is the likeliest one and no random draw, which the test takes answers for.
-    drawn = kept if trace.settings.seed else kept[1:]
-    measured = effect.measure(answers(drawn), answers(different), len(options), seed)
+    kept = [Resample(own, trace.answer.text), *after, *(one for one in made if not differs(own, one.step))]
+    # The answer of a greedy trace is the likeliest one and no random draw, which the test takes answers for; nor is
+    # one that was read by likelihood, as no rollout's is.
+    drawn = kept if trace.settings.seed and trace.forced_from is None else kept[1:]
+    measured = measure(outcomes(trace, [*kept, *different]), drawn, different, seed)
     return StepTest(
         step=step,
         rollouts=len(made),
         different=len(different),
-        kept_answers=tally(kept, options),
-        different_answers=tally(different, options),
+        kept_answers=tally(kept),
+        different_answers=tally(different),
         effect=measured.value if measured else None,
         effect_interval=measured.interval if measured else None,
         p_value=measured.p_value if measured else None,
         confirmed=effect.confirmed(measured, len(different), len(made)),
-        alternatives=grouped(different, options),
+        alternatives=grouped(different),
         excess=measured.excess if measured else None,
         verdict=effect.verdict(measured, len(different), len(made)),
     )
 
 
-def answers(group: Sequence[Resample]) -> list[int]:
-    return [one.answer for one in group if one.answer is not None]
+def outcomes(trace: Trace, group: Sequence[Resample]) -> tuple[str, ...]:
+    """What an answer can be: the options; of a problem without, the answers that were seen."""
+    return trace.problem.options or tuple(sorted({one.answer for one in group if one.answer is not None}))
+
+
+def measure(
+    outcomes: Sequence[str], kept: Sequence[Resample], different: Sequence[Resample], seed: int
+) -> effect.Effect | None:
+    number = {outcome: place for place, outcome in enumerate(outcomes)}
+    one, other = ([number[r.answer] for r in group if r.answer is not None] for group in (kept, different))
+    return effect.measure(one, other, len(outcomes), seed)
 
 
 def differs(one: str, other: str) -> bool:
@@ -200,13 +221,13 @@ def cosine(one: str, other: str) -> float:
     return dot / math.sqrt(sum(n * n for n in first.values()) * sum(n * n for n in second.values()))
 
 
-def tally(group: Sequence[Resample], options: Sequence[str]) -> dict[str, int]:
-    """Option text -> count, most frequent first; "" counts answers that could not be read."""
-    found = Counter("" if one.answer is None else options[one.answer] for one in group)
+def tally(group: Sequence[Resample]) -> dict[str, int]:
+    """Answer -> count, most frequent first; "" counts answers that could not be read."""
+    found = Counter("" if one.answer is None else one.answer for one in group)
     return dict(found.most_common())
 
 
-def grouped(different: Sequence[Resample], options: Sequence[str]) -> tuple[Alternative, ...]:
+def grouped(different: Sequence[Resample]) -> tuple[Alternative, ...]:
     """Replacements that do not differ from a group's first member join it. Largest group first."""
     groups: list[list[Resample]] = []
     for one in different:
@@ -216,4 +237,4 @@ def grouped(different: Sequence[Resample], options: Sequence[str]) -> tuple[Alte
         else:
             home.append(one)
     groups.sort(key=len, reverse=True)
-    return tuple(Alternative(group[0].step, len(group), tally(group, options)) for group in groups)
+    return tuple(Alternative(group[0].step, len(group), tally(group)) for group in groups)

@@ -58,7 +58,7 @@ def explain_inverse(
     settings = settings or InverseSettings()
     layer = checked_layer(model, head, settings)
     progress("Following the attention back", 0.0)
-    inversion = invert(model, trace, layer, worked_examples(model))
+    inversion = invert(model, trace, layer, worked_examples(model, trace.problem.asks))
     inversion = replace(inversion, signals=probed(model, trace, inversion))
     scores = step_scores(head, inversion)
     wanted = ranked(trace, scores)[: settings.tested_steps]
@@ -132,6 +132,7 @@ def evidence(
         tests=tuple(tests),
         settings=asdict(replace(settings, layer=inversion.layer)),
         findings=findings(trace, inversion, tests),
+        read_by=trace.answer.read_by,
     )
 
 

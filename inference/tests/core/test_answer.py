@@ -2,6 +2,7 @@
 
 import pytest
 
+from inference.core import Problem
 from inference.core.answer import find_stated, numbers, read_answer
 
 COLOURS = ("White", "Grey", "We cannot know")
@@ -25,7 +26,7 @@ MONEY = ("30 euros", "35 euros", "150 euros")
     ],
 )
 def test_reads_what_is_stated(chain, options, index, read_by):
-    answer = read_answer(chain, options)
+    answer = read_answer(chain, Problem("?", options))
     assert (answer.index, answer.text, answer.read_by) == (index, options[index], read_by)
 
 
@@ -45,12 +46,12 @@ def test_reads_what_is_stated(chain, options, index, read_by):
     ],
 )
 def test_reads_nothing_where_no_option_or_several_are_stated(chain, options):
-    assert read_answer(chain, options) is None
+    assert read_answer(chain, Problem("?", options)) is None
 
 
 def test_the_last_statement_counts():
     chain = "The answer is white? No.\nAnswer: Grey"
-    assert read_answer(chain, COLOURS).text == "Grey"
+    assert read_answer(chain, Problem("?", COLOURS)).text == "Grey"
     stated = find_stated(chain)
     assert chain[stated.start :] == stated.text == "Grey"
 
