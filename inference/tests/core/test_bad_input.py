@@ -32,8 +32,9 @@ from inference.core import (
     resolve,
     self_explain,
 )
+from inference.core.chat import PLAIN_TEMPLATE
 from inference.core.decode import Sampling
-from inference.core.language_model import LOADING_ERRORS, PLAIN_TEMPLATE
+from inference.core.language_model import LOADING_ERRORS
 from inference.core.problem_files import ParsedProblem
 from inference.core.recipe import Recipe
 from inference.tests.core.conftest import PROBLEM, UNDECIDED
