@@ -44,7 +44,7 @@ class StateFilter(admin.SimpleListFilter):
 
 class ProblemInline(admin.TabularInline):  # type: ignore[type-arg]
     model = Problem
-    fields = ("key", "kind", "question", "options", "gold")
+    fields = ("key", "kind", "question", "asks", "options", "gold", "gold_text")
     can_delete = False
     extra = 0
 

@@ -44,7 +44,7 @@ class ProblemSet(models.Model):
 
 
 class Problem(models.Model):
-    """A question, its options, and the gold answer where there is one."""
+    """A question, its options if it is a choice, and the gold answer where there is one."""
 
     class Kind(models.TextChoices):
         LOGIC = "logic", "Logic"
@@ -52,14 +52,23 @@ class Problem(models.Model):
         COMMONSENSE = "commonsense", "Commonsense"
         ETHICS = "ethics", "Ethical dilemma"
 
+    class Asks(models.TextChoices):
+        CHOICE = "choice", "One of the options"
+        NUMBER = "number", "A number"
+        FREE = "free", "A short text"
+
     problem_set = models.ForeignKey(ProblemSet, models.PROTECT, related_name="problems")
     key = models.CharField(max_length=100, help_text="The problem's own id within its set.")
     position = models.PositiveIntegerField()
     kind = models.CharField(max_length=20, choices=Kind.choices)
     question = models.TextField()
-    options = models.JSONField(help_text="The texts of the options, in order.")
+    asks = models.CharField(max_length=10, choices=Asks.choices, default=Asks.CHOICE)
+    options = models.JSONField(help_text="The texts of the options, in order; an empty list unless it is a choice.")
     gold = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="Index of the right option, from 0; empty where no answer is right."
+    )
+    gold_text = models.CharField(
+        max_length=500, blank=True, help_text="The right number or text where there are no options."
     )
 
     class Meta:
@@ -67,6 +76,10 @@ class Problem(models.Model):
         constraints = [
             models.UniqueConstraint(fields=("problem_set", "key"), name="one_problem_per_key"),
             models.UniqueConstraint(fields=("problem_set", "position"), name="one_problem_per_position"),
+            models.CheckConstraint(
+                condition=Q(asks="choice", gold_text="") | (~Q(asks="choice") & Q(gold__isnull=True)),
+                name="gold_is_an_option_or_a_text",
+            ),
         ]
 
     def __str__(self) -> str:

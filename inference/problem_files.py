@@ -38,8 +38,10 @@ def store(slug: str, name: str, source: str, problems: Sequence[ParsedProblem]) 
                 position=position,
                 kind=problem.kind,
                 question=problem.question,
+                asks=problem.asks,
                 options=list(problem.options),
                 gold=problem.gold,
+                gold_text=problem.gold_text,
             )
             for position, problem in enumerate(problems)
         ],
@@ -50,4 +52,7 @@ def store(slug: str, name: str, source: str, problems: Sequence[ParsedProblem]) 
 
 def stored(problem_set: ProblemSet) -> list[ParsedProblem]:
     rows = problem_set.problems.order_by("position")
-    return [ParsedProblem(row.key, row.kind, row.question, tuple(row.options), row.gold) for row in rows]
+    return [
+        ParsedProblem(row.key, row.kind, row.question, tuple(row.options), row.gold, row.asks, row.gold_text)
+        for row in rows
+    ]

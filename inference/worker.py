@@ -141,7 +141,7 @@ def reason_until_answered(
     """
     failed: list[int] = row.provenance.get("failed_seeds", [])
     first = failed[-1] + 1 if failed else row.seed
-    problem = Problem(row.problem.question, tuple(row.problem.options))
+    problem = Problem(row.problem.question, tuple(row.problem.options), row.problem.asks)
     for seed in range(first, first + SEEDS_TRIED):
         chosen = ReasonSettings(max_new_tokens=row.max_new_tokens, seed=seed)
         try:
@@ -182,7 +182,7 @@ def explain(trace: Trace, explanation: models.Explanation, model: core.LanguageM
     """Fill in the text by the explainer's method, and keep the features that a later retraining will need."""
     explainer = explanation.explainer
     if explainer.method == models.Explainer.Method.CHAIN:
-        explanation.text = trace.chain
+        explanation.text = trace.written
     elif explainer.method == models.Explainer.Method.SELF_EXPLAIN:
         explanation.text = core.self_explain(model, trace, progress)
     elif explainer.method == models.Explainer.Method.ATTENTION:

@@ -1,6 +1,7 @@
-"""Read the answer from the value that the chain states, matched to the options.
+"""Read the answer that the chain states: an option, a number or a text, as the problem asks.
 
-A small model states the right value far more often than the right letter, so the letter comes late.
+A small model states the right value far more often than the right letter, so the letter comes late. Where nothing is
+stated, or not one thing, nothing is read.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from inference.core.records import Answer
+from inference.core.numerals import NUMERAL, canonical, stated_numbers, ungrouped
+from inference.core.records import Answer, Problem
 
-CUE = re.compile(r"\b(?:final\s+)?answer\s*(?:is\s*:?|:)\s*(?P<value>[^\n]*)", re.IGNORECASE)
+ANNOUNCED = r"(?:final\s+)?answer\s*(?:is\s*:?|:)"
+CUE = re.compile(rf"\b{ANNOUNCED}(?!\W*\b{ANNOUNCED})\s*(?P<value>[^\n]*)", re.IGNORECASE)
 LETTER = re.compile(r"^\W*(?:option\s+|choice\s+)?([A-Za-z])(?:\W*$|\s*[).:])", re.IGNORECASE)
 WORD = re.compile(r"[^\W_]+")
+PART = re.compile(f"({NUMERAL.pattern})|{WORD.pattern}", re.IGNORECASE)
 DENIAL = re.compile(r"\b(?:no|not|never|none|nothing|cannot|without)\b|n['’]t\b", re.IGNORECASE)
 OVERLAP = 0.5
+AROUND = " \t*_`\"'“”‘’«».,;:"  # what may stand around a stated text and is no part of it
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,44 @@ def find_stated(chain: str) -> Stated | None:
     return Stated(found[-1]["value"].strip(), found[-1].start("value"), found[-1].start())
 
 
-def read_answer(chain: str, options: Sequence[str]) -> Answer | None:
-    """Match the stated value to one of the options; None when it states none, or fits none of them better."""
+def read_answer(chain: str, problem: Problem) -> Answer | None:
+    """What the chain states last, read as the problem asks for it; None where it states nothing that fits."""
     stated = find_stated(chain)
-    return match_option(stated.text, options) if stated else None
+    if stated is None:
+        return None
+    if problem.asks == "number":
+        return read_number(stated.text)
+    if problem.asks == "free":
+        return read_text(stated.text)
+    return match_option(stated.text, problem.options)
+
+
+def read_number(value: str) -> Answer | None:
+    """The one number that the value states, without its unit; of a calculation, what stands after the last "="."""
+    found = stated_numbers(value.rpartition("=")[2])
+    if not found or len({canonical(number) for number in found}) > 1 or DENIAL.search(value):
+        return None
+    return Answer(None, found[0], "stated number")
+
+
+def read_text(value: str) -> Answer | None:
+    """The value on one line, without marks around it or a full stop."""
+    text = " ".join(value.split()).strip(AROUND)
+    return Answer(None, text, "stated text") if text else None
+
+
+def answer_key(text: str, asks: str) -> str:
+    """What answers are compared by: two texts with the same key are the same answer.
+
+    An option is its own key. Of a number it is its canonical form, of a free text its words and numbers.
+    """
+    if asks == "choice":
+        return text
+    if asks == "number":
+        return canonical(text)
+    plain = ungrouped(text)
+    parts = [canonical(one[0]) if one[1] else one[0].casefold() for one in PART.finditer(plain)]
+    return " ".join(parts) or plain.casefold()
 
 
 def match_option(value: str, options: Sequence[str]) -> Answer | None:

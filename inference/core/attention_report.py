@@ -20,7 +20,7 @@ def explain_attention(model: LanguageModel, trace: Trace, progress: Progress = s
     One pass, nothing is tested: the record holds the signals of the pass and no test.
     """
     progress("Following the attention back", 0.0)
-    inversion = invert(model, trace, prefix=worked_examples(model))
+    inversion = invert(model, trace, prefix=worked_examples(model, trace.problem.asks))
     baseline = position_only_flow(inversion.segments, len(inversion.flow), len(trace.steps))
     signals = tuple(
         replace(signal, position_flow=share) for signal, share in zip(inversion.signals, baseline, strict=True)
@@ -33,6 +33,7 @@ def explain_attention(model: LanguageModel, trace: Trace, progress: Progress = s
         ranked_by="inverse flow",
         step_scores=tuple(signal.inverse_flow for signal in signals),
         tests=(),
+        read_by=trace.answer.read_by,
     )
     progress("Following the attention back", 1.0)
     return report(record), record

@@ -180,7 +180,7 @@ def explained(
     trace, text, evidence, failure = None, None, None, None
     try:
         settings = ReasonSettings(max_new_tokens=recipe.max_new_tokens, seed=seed)
-        trace = reason(model, Problem(problem.question, problem.options), settings, progress)
+        trace = reason(model, Problem(problem.question, problem.options, problem.asks), settings, progress)
         text, evidence = explanation(model, head, trace, recipe, progress, kept)
     except (ReasoningError, LimitError) as error:
         failure, failed_seeds = str(error), [*failed_seeds, seed]
@@ -208,7 +208,7 @@ def explanation(
 ) -> tuple[str, dict[str, Any] | None]:
     """The text by the recipe's method, and the evidence record where the method measures anything."""
     if recipe.method == "chain":
-        return trace.chain, None
+        return trace.written, None
     if recipe.method == "self_explain":
         return self_explain(model, trace, progress), None
     if recipe.method == "attention":
@@ -224,10 +224,18 @@ def explanation(
 
 
 def posed_as(problem: ParsedProblem) -> dict[str, Any]:
-    return {"question": problem.question, "options": list(problem.options)}
+    """As a line tells it. A choice has no `asks`, so that files from before there was anything else go on."""
+    asked = {} if problem.asks == "choice" else {"asks": problem.asks}
+    return {"question": problem.question, "options": list(problem.options), **asked}
 
 
 def shortened(trace: Trace) -> dict[str, Any]:
     """Without the tokens, which would make a line many times as long; settings and seed give them again."""
     answer = trace.answer
-    return {"chain": trace.chain, "answer": answer.text, "answer_index": answer.index, "read_by": answer.read_by}
+    return {
+        "chain": trace.chain,
+        "answer": answer.text,
+        "answer_index": answer.index,
+        "read_by": answer.read_by,
+        "forced": trace.chain[len(trace.written) :].strip() if trace.forced_from is not None else "",
+    }

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inference.core import effect
-from inference.core.answer import read_answer
+from inference.core.answer import answer_key, read_answer
 from inference.core.clusters import clustered, typical
 from inference.core.inversion import Inversion
 from inference.core.kept import Kept
@@ -24,10 +24,10 @@ from inference.core.steps import split_spans
 
 @dataclass(frozen=True)
 class Resample:
-    """One way the chain could have gone on: what stood in the step's place, and the answer's option (None: none)."""
+    """One way the chain could have gone on: what stood in the step's place, and the answer (None: none was read)."""
 
     step: str
-    answer: int | None
+    answer: str | None
 
 
 def test_step(
@@ -140,8 +140,20 @@ def read(trace: Trace, start: int, step: Step, tokens: Sequence[Token]) -> Resam
     chain = written + "".join(token.text for token in tokens)
     at = min(step.char_start, len(written))
     spans = [chain[start:end] for start, end in split_spans(chain) if end > at]
-    answer = read_answer(chain, trace.problem.options)
-    return Resample(spans[0] if spans else "", answer.index if answer else None)
+    return Resample(spans[0] if spans else "", outcome(trace, chain))
+
+
+def outcome(trace: Trace, chain: str) -> str | None:
+    """The answer that `chain` states, if it states one, so that the same answers are the same text.
+
+    Where it is the trace's answer, it is worded as there, else by its key (see `answer_key`). No likelihood is asked
+    for: a rollout that comes to no answer of its own says nothing of where the model goes.
+    """
+    answer, asks = read_answer(chain, trace.problem), trace.problem.asks
+    if answer is None:
+        return None
+    key = answer_key(answer.text, asks)
+    return trace.answer.text if key == answer_key(trace.answer.text, asks) else key
 
 
 def assessed(
@@ -161,50 +173,56 @@ def assessed(
     """
     own = trace.steps[step].text
     different = [one for one in made if compared.differs(own, one.step)]
-    kept = [Resample(own, trace.answer.index), *after, *(one for one in made if one not in different)]
-    options = trace.problem.options
-    # The answer of a greedy trace is the likeliest one and no random draw, which the test takes answers for.
-    drawn = kept if trace.settings.seed else kept[1:]
-    groups = answers(drawn), answers(different)
-    measured = effect.measure(*groups, len(options), seed)
+    kept = [Resample(own, trace.answer.text), *after, *(one for one in made if one not in different)]
+    # The answer of a greedy trace is the likeliest one and no random draw, which the test takes answers for; nor is
+    # one that was read by likelihood, as no rollout's is.
+    drawn = kept if trace.settings.seed and trace.forced_from is None else kept[1:]
+    possible = outcomes(trace, [*kept, *different])
+    groups = numbered(drawn, possible), numbered(different, possible)
+    measured = effect.measure(*groups, len(possible), seed)
     return StepTest(
         step=step,
         rollouts=len(made),
         different=len(different),
-        kept_answers=tally(kept, options),
-        different_answers=tally(different, options),
+        kept_answers=tally(kept),
+        different_answers=tally(different),
         effect=measured.value if measured else None,
         effect_interval=measured.interval if measured else None,
         p_value=measured.p_value if measured else None,
         confirmed=effect.confirmed(measured, len(different), len(made), look.level),
-        alternatives=grouped(different, options, compared),
+        alternatives=grouped(different, compared),
         excess=measured.excess if measured else None,
         verdict=effect.verdict(measured, len(different), len(made), look.level),
         planned=look.planned,
         level=look.level,
-        stopped=why_stop(look, measured, *groups, len(different), len(options), seed),
+        stopped=why_stop(look, measured, *groups, len(different), len(possible), seed),
     )
 
 
-def answers(group: Sequence[Resample]) -> list[int]:
-    return [one.answer for one in group if one.answer is not None]
+def outcomes(trace: Trace, group: Sequence[Resample]) -> tuple[str, ...]:
+    """What an answer can be: the options; of a problem without, the answers that were seen."""
+    return trace.problem.options or tuple(sorted({one.answer for one in group if one.answer is not None}))
 
 
-def tally(group: Sequence[Resample], options: Sequence[str]) -> dict[str, int]:
-    """Option text -> count, most frequent first; "" counts answers that could not be read."""
-    found = Counter("" if one.answer is None else options[one.answer] for one in group)
+def numbered(group: Sequence[Resample], outcomes: Sequence[str]) -> list[int]:
+    """The place of each answer among `outcomes`; what has no answer is left out."""
+    place = {outcome: at for at, outcome in enumerate(outcomes)}
+    return [place[one.answer] for one in group if one.answer is not None]
+
+
+def tally(group: Sequence[Resample]) -> dict[str, int]:
+    """Answer -> count, most frequent first; "" counts answers that could not be read."""
+    found = Counter("" if one.answer is None else one.answer for one in group)
     return dict(found.most_common())
 
 
-def grouped(different: Sequence[Resample], options: Sequence[str], compared: Compared) -> tuple[Alternative, ...]:
+def grouped(different: Sequence[Resample], compared: Compared) -> tuple[Alternative, ...]:
     """Replacements that say much the same are one alternative, told by the most typical of them. Largest first."""
     if not different:
         return ()
     cosines = compared.cosines([one.step for one in different])
     groups = clustered(cosines, compared.similarity.similar)
     return tuple(
-        Alternative(
-            different[typical(cosines, group)].step, len(group), tally([different[at] for at in group], options)
-        )
+        Alternative(different[typical(cosines, group)].step, len(group), tally([different[at] for at in group]))
         for group in groups
     )

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from inference.core.explain import NUMBERS, choices, often, percent, quote, shortened
+from inference.core.explain import LIKELIHOOD, NUMBERS, choices, often, percent, quote, shortened
 from inference.core.records import Alternative, Candidate, Claim, EvidenceRecord, StepTest
 from inference.core.steps import content
 
@@ -138,11 +138,26 @@ Found = re.Match[str]
 
 def answered(reader: Reader, found: Found) -> list[str]:
     need(reader.same(found[1], reader.record.answer), f"the answer is not “{reader.quoted(found[1])}”")
+    need(reader.record.read_by != LIKELIHOOD, "it settled on no option by itself")
+    return ["/answer"]
+
+
+def held_likeliest(reader: Reader, found: Found) -> list[str]:
+    need(reader.same(found[1], reader.record.answer), f"the answer is not “{reader.quoted(found[1])}”")
+    need(reader.record.read_by == LIKELIHOOD, "it stated its answer")
+    return ["/answer", "/read_by"]
+
+
+def why(reader: Reader, found: Found) -> list[str]:
+    need(reader.same(found[1], reader.record.answer), f"the answer is not “{reader.quoted(found[1])}”")
     return ["/answer"]
 
 
 def wrote(reader: Reader, found: Found) -> list[str]:
-    return [f"/steps/{reader.stated(found[1], found[2])}"]
+    step = reader.stated(found[1], found[2])
+    forced = reader.record.read_by == LIKELIHOOD and step == len(reader.record.steps) - 1
+    need(not forced, "the model did not write that step: it is the answer that was put there")
+    return [f"/steps/{step}"]
 
 
 def mattered(reader: Reader, found: Found) -> list[str]:
@@ -282,7 +297,11 @@ def rested(reader: Reader, found: Found) -> list[str]:
 
 SAYS: tuple[tuple[str, Callable[[Reader, Found], list[str]]], ...] = (
     (rf"(?:(?:the model|it) answered|(?:the|its) answer (?:is|was)) {Q}", answered),
-    (rf"^Why {Q} and not something else", answered),
+    (
+        rf"the model settled on no option by itself; asked for its answer, it held {Q} the likeliest",
+        held_likeliest,
+    ),
+    (rf"^Why {Q} and not something else", why),
     (rf"(?:Tests showed that )?{STEPS} made a difference to the answer", mattered),
     (r"this step made a difference to the answer", this_mattered),
     (r"no decisive choice was found", nothing_found),

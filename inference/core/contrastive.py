@@ -66,8 +66,8 @@ def contrastive_flow(model: LanguageModel, trace: Trace, rival: str) -> Tensor:
     layers = contrast(model.module, ids[: at + 1], (own[ahead], other[ahead]), segments.bounds, model.device)
     mass = accumulated(layers, segments.answer)
     shares = torch.zeros(len(trace.steps))
-    for segment, step in enumerate(segments.step_of):
-        if step >= 0 and segment != segments.answer:
+    for segment, step in enumerate(segments.step_of[: segments.answer]):  # what follows was not read
+        if step >= 0:
             shares[step] += mass[segment]
     return shares / shares.sum() if shares.sum() > 0 else shares
 

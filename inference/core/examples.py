@@ -1,10 +1,15 @@
-"""Three worked examples, which the model sees as earlier turns: a small model needs them to keep the form."""
+"""Three worked examples for each kind of problem, which the model sees as earlier turns.
+
+A small model needs them to keep the form.
+"""
 
 from __future__ import annotations
 
 from inference.core.records import Problem
 
-EXAMPLES: tuple[tuple[Problem, str], ...] = (
+Worked = tuple[tuple[Problem, str], ...]
+
+EXAMPLES: Worked = (
     (
         Problem(
             "A shop has 3 shelves with 4 jars each. 2 jars are sold. How many jars are left?",
@@ -31,3 +36,41 @@ EXAMPLES: tuple[tuple[Problem, str], ...] = (
         "Answer: Water the plants",
     ),
 )
+
+NUMBERS: Worked = (
+    (
+        Problem("A shop has 3 shelves with 4 jars each. 2 jars are sold. How many jars are left?", asks="number"),
+        "Step 1: The shelves hold 3 * 4 = 12 jars.\nStep 2: After the sale 12 - 2 = 10 jars are left.\nAnswer: 10",
+    ),
+    (
+        Problem("A ticket costs 2.50 euros. What do 5 tickets cost, in euros?", asks="number"),
+        "Step 1: One ticket costs 2.50 euros.\nStep 2: 5 tickets cost 5 * 2.50 = 12.50 euros.\nAnswer: 12.50",
+    ),
+    (
+        Problem("Tom is 7 years old. His sister is twice as old. How old was she 3 years ago?", asks="number"),
+        "Step 1: His sister is 2 * 7 = 14 years old.\nStep 2: 3 years ago she was 14 - 3 = 11.\nAnswer: 11",
+    ),
+)
+
+FREE: Worked = (
+    (
+        Problem(
+            "All cats in the old house are black. Milo is a cat in the old house. What colour is Milo?", asks="free"
+        ),
+        EXAMPLES[1][1],
+    ),
+    (
+        Problem("Anna is taller than Ben, and Ben is taller than Carl. Who is the shortest?", asks="free"),
+        "Step 1: Ben is shorter than Anna.\n"
+        "Step 2: Carl is shorter than Ben, so nobody is shorter than Carl.\nAnswer: Carl",
+    ),
+    (
+        Problem("What do you need to cut a sheet of paper in two?", asks="free"),
+        "Step 1: A sheet of paper is thin.\nStep 2: Thin things are cut with two blades.\nAnswer: Scissors",
+    ),
+)
+
+
+def examples(asks: str) -> Worked:
+    """Those for a kind of problem, one of `records.ASKS`."""
+    return {"choice": EXAMPLES, "number": NUMBERS, "free": FREE}[asks]

@@ -12,6 +12,7 @@ from inference.core.answer import find_stated
 from inference.core.records import Alternative, Candidate, EvidenceRecord, StepTest
 from inference.core.steps import content
 
+LIKELIHOOD = "likelihood"  # how an answer was read that the chain does not state
 QUOTED = 160  # characters
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -46,9 +47,8 @@ def contrastive(record: EvidenceRecord) -> list[Paragraph]:
 
 
 def detailed(record: EvidenceRecord) -> list[Paragraph]:
-    steps = [f"({index + 1}) {quoted_step(record, index)}" for index in range(len(record.steps))]
     return [
-        [answered(record), "It wrote these steps:", *steps[:-1], f"{steps[-1]}."],
+        [answered(record), *wrote(record)],
         *([tested(test), *contrast(record, test), judged(test), *rested(record, test)] for test in record.tests),
         [*untested(record), *closing(record)],
         attended(record),
@@ -63,7 +63,17 @@ STYLES: dict[str, Callable[[EvidenceRecord], list[Paragraph]]] = {
 
 
 def answered(record: EvidenceRecord) -> str:
+    if record.read_by == LIKELIHOOD:
+        likeliest = f"asked for its answer, it held {quote(record.answer)} the likeliest"
+        return f"The model settled on no option by itself; {likeliest}."
     return f"The model answered {quote(record.answer)}."
+
+
+def wrote(record: EvidenceRecord) -> list[str]:
+    """The steps that the model wrote by itself: not the last one, where that is the answer which was put there."""
+    count = len(record.steps) - (record.read_by == LIKELIHOOD)
+    steps = [f"({index + 1}) {quoted_step(record, index)}" for index in range(count)]
+    return ["It wrote these steps:", *steps[:-1], f"{steps[-1]}."] if steps else []
 
 
 def verdict(record: EvidenceRecord) -> str:

@@ -71,7 +71,7 @@ def explain_inverse(
     layer = checked_layer(model, head, settings)
     similarity = loaded(settings.similarity, model)
     progress("Following the attention back", 0.0)
-    inversion = invert(model, trace, layer, worked_examples(model))
+    inversion = invert(model, trace, layer, worked_examples(model, trace.problem.asks))
     inversion = replace(inversion, signals=probed(model, trace, inversion))
     scores = step_scores(head, inversion)
     wanted = ranked(trace, scores)[: settings.tested_steps]
@@ -157,6 +157,7 @@ def evidence(
         tests=tuple(tests),
         settings=asdict(replace(settings, layer=inversion.layer)),
         findings=findings(trace, inversion, tests),
+        read_by=trace.answer.read_by,
     )
 
 

@@ -12,11 +12,14 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from inference.core.cache import PrefixCache
+from inference.core.chat import settle_template
 from inference.core.decode import Row, Sampling, decode
+from inference.core.devices import check_device
 from inference.core.guide import AnswerGuide
 from inference.core.limits import check_context, install_recording
 from inference.core.records import Token
 from inference.core.rollouts import MAX_ROWS, Place, Rows, Start, roll, row_numbers
+from inference.core.weights import check_revision, commit_of, on_the_hub
 
 Message = dict[str, str]  # {"role": "user", "content": "..."}
 
@@ -24,15 +27,13 @@ LOADING_ERRORS = (OSError, ValueError, RuntimeError, ImportError, AssertionError
 """What libraries raise for a model that is missing, does not fit into memory, or has no code or device to run on."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-PLAIN_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n\n{% endfor %}"
-    "{% if add_generation_prompt %}Assistant: {% endif %}"
-)
-"""For base models, which bring no chat template of their own."""
 
 
 class LanguageModel:
     """`hidden` is the width H of the hidden states, `layers` the number of decoder layers L.
+
+    `plain` says why the prompt is plain text and not the model's own chat template, "" where it is that. `commit` is
+    that of the hub from which the model was loaded, "" for other sources.
 
     Safe to use from several threads. Raises AttentionError for a model whose attention cannot be recorded.
     """
@@ -41,8 +42,8 @@ class LanguageModel:
         self.module = module.eval().requires_grad_(False)
         install_recording(module)
         self.tokenizer = tokenizer
-        if tokenizer.chat_template is None:
-            tokenizer.chat_template = PLAIN_TEMPLATE
+        self.plain = settle_template(tokenizer)
+        self.commit = ""
         self.name = name
         self.revision = revision
         self.hidden: int = module.config.get_text_config().hidden_size
@@ -62,23 +63,31 @@ class LanguageModel:
     ) -> LanguageModel:
         """Load safetensors from a folder or the hub; code that a model brings along is never run.
 
-        `threads` above 0 sets torch's threads for the whole process. `name` is what the model is called in stored
-        results; by default the folder's own name or the hub name. Raises ValueError for an unknown dtype, OSError
-        where there are no such weights.
+        `revision` is a branch, tag or commit of the hub, by default "main"; a commit pins the model. `threads` above
+        0 sets torch's threads for the whole process. `name` is what the model is called in stored results; by default
+        the folder's own name or the hub name. Raises ValueError for an unknown dtype, a device that is not here, or
+        the revision of a folder, OSError where there are no such weights.
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
         if dtype not in DTYPES:
             raise ValueError(f"dtype is {dtype!r}; allowed are {', '.join(DTYPES)}")
+        check_device(device)
+        check_revision(source, revision)
         if threads > 0:
             torch.set_num_threads(threads)
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         where: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
-        tokenizer = AutoTokenizer.from_pretrained(source, **where)
-        module: Any = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True, **where)
+        with on_the_hub(source, where["revision"]):
+            tokenizer = AutoTokenizer.from_pretrained(source, **where)
+            module: Any = AutoModelForCausalLM.from_pretrained(
+                source, dtype=DTYPES[dtype], use_safetensors=True, **where
+            )
         known_as = name or (Path(source).name if Path(source).is_dir() else str(source))
-        return cls(module.to(device), tokenizer, known_as, revision)
+        model = cls(module.to(device), tokenizer, known_as, revision)
+        model.commit = commit_of(source, where["revision"])
+        return model
 
     @property
     def device(self) -> str:

@@ -1,6 +1,8 @@
 """Problem files: JSON lines in, checked problems out. Three formats, and every line is checked before any is used.
 
 sage          {"key": "maths-01", "kind": "maths", "question": "...", "options": ["...", "..."], "gold": 1}
+              {"key": "maths-02", "kind": "maths", "question": "...", "asks": "number", "gold": 12.5}
+              {"key": "logic-03", "kind": "logic", "question": "...", "asks": "free", "gold": "Carl"}
 aqua-rat      {"question": "...", "options": ["A)21", ...], "rationale": "...", "correct": "B"}
 commonsenseqa {"id": "...", "answerKey": "B",
                "question": {"stem": "...", "choices": [{"label": "A", "text": "..."}, ...]}}
@@ -11,9 +13,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from inference.core.numerals import canonical, stated_numbers, ungrouped
+from inference.core.records import ASKS
 
 MAX_FILE_BYTES = 50_000_000
 MAX_LINE_BYTES = 100_000
@@ -25,20 +30,26 @@ MAX_FAULTS_SHOWN = 20
 KEY = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 KINDS = ("logic", "maths", "commonsense", "ethics")
 LETTERS = "ABCDEFGHIJ"
-SAGE_FIELDS = ("key", "kind", "question", "options", "gold")
+SAGE_FIELDS = ("key", "kind", "question", "asks", "options", "gold")
 MARKS = {"sage": "key", "aqua-rat": "correct", "commonsenseqa": "answerKey"}
 """The field that only this format has."""
 
 
 @dataclass(frozen=True)
 class ParsedProblem:
-    """A checked problem. `gold` counts from 0 into the 2 to 10 `options`; None where no answer is right."""
+    """A checked problem, `asks` as in `records.Problem`.
+
+    Of a choice, `gold` counts from 0 into the 2 to 10 `options`; None where no answer is right. Without options
+    `gold_text` is the right number or text, empty where there is none.
+    """
 
     key: str
     kind: str
     question: str
     options: tuple[str, ...]
     gold: int | None
+    asks: str = "choice"
+    gold_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,14 +186,23 @@ def parse_sage(row: dict[str, Any], line: int) -> ParsedProblem:
     kind = member(row, "kind")
     if kind not in KINDS:
         raise RefusedError("kind", kind, ", ".join(KINDS))
+    asks = row.get("asks", "choice")
+    if asks not in ASKS:
+        raise RefusedError("asks", asks, ", ".join(ASKS))
+    key = checked_key(member(row, "key"), "key")
+    question = checked_text(member(row, "question"), "question", MAX_QUESTION)
+    if asks != "choice":
+        return without_options(row, ParsedProblem(key, kind, question, (), None, asks))
     options = checked_options(member(row, "options"))
-    return ParsedProblem(
-        key=checked_key(member(row, "key"), "key"),
-        kind=kind,
-        question=checked_text(member(row, "question"), "question", MAX_QUESTION),
-        options=options,
-        gold=checked_gold(member(row, "gold"), kind, len(options)),
-    )
+    return ParsedProblem(key, kind, question, options, checked_gold(member(row, "gold"), kind, len(options)))
+
+
+def without_options(row: dict[str, Any], problem: ParsedProblem) -> ParsedProblem:
+    """The problem with its gold answer: a number (also as a text), or a text."""
+    if row.get("options") not in (None, []):
+        raise RefusedError("options", row["options"], f"none where asks is {show(problem.asks)}")
+    check = checked_number if problem.asks == "number" else checked_words
+    return replace(problem, gold_text=check(member(row, "gold")))
 
 
 def parse_aqua_rat(row: dict[str, Any], line: int) -> ParsedProblem:
@@ -286,6 +306,21 @@ def checked_gold(value: object, kind: str, count: int) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count:
         return value
     raise RefusedError("gold", value, f"0 to {count - 1}, or null for the kind ethics")
+
+
+def checked_number(value: object) -> str:
+    """The number as it is compared, of a JSON number or of a text that is one; empty for null."""
+    if value is None:
+        return ""
+    text = str(value).strip() if isinstance(value, int | float | str) and not isinstance(value, bool) else ""
+    found = stated_numbers(text)
+    if not found or found != [ungrouped(text)]:
+        raise RefusedError("gold", value, 'a number such as 12.5 or "1/3", or null')
+    return canonical(found[0])
+
+
+def checked_words(value: object) -> str:
+    return "" if value is None else checked_text(value, "gold", MAX_OPTION)
 
 
 def without_letter(option: object, letter: str) -> object:

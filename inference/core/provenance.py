@@ -17,6 +17,8 @@ def provenance(model: LanguageModel) -> dict[str, Any]:
     return {
         "model": model.name,
         "revision": model.revision,
+        "commit": model.commit,
+        "prompt": f"plain, as {model.plain}" if model.plain else "chat template",
         "device": model.device,
         "dtype": model.dtype_name,
         "torch": version("torch"),

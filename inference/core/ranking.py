@@ -21,7 +21,8 @@ from inference.core.trajectory import answer_trajectory
 def probed(model: LanguageModel, trace: Trace, inversion: Inversion) -> tuple[StepSignals, ...]:
     """The signals of `inversion` and what two packed passes tell, each with its position-only baseline.
 
-    A model with windowed or recurrent layers cannot be probed in one pass; its signals keep None there.
+    A model with windowed or recurrent layers cannot be probed in one pass; its signals keep None there. A problem
+    without options has no trajectory over them: answer_margin and trajectory_shift stay None.
     """
     steps = len(trace.steps)
     baseline = position_only_flow(inversion.segments, len(inversion.flow), steps)
@@ -30,15 +31,15 @@ def probed(model: LanguageModel, trace: Trace, inversion: Inversion) -> tuple[St
     )
     if not full_attention(model):
         return with_baselines(signals)
+    losses = direct_suppression(model, trace, inversion.prefix).tolist()
+    signals = tuple(replace(signal, suppression=loss) for signal, loss in zip(signals, losses, strict=True))
+    if not trace.problem.options:
+        return with_baselines(signals)
     trajectory = answer_trajectory(model, trace, inversion.prefix)
     best = trajectory.distributions.topk(min(2, trajectory.scores.shape[1])).values
-    margins = (best[:, 0] - best[:, -1]).tolist()
-    shifts, losses = trajectory.shifts.tolist(), direct_suppression(model, trace, inversion.prefix).tolist()
+    margins, shifts = (best[:, 0] - best[:, -1]).tolist(), trajectory.shifts.tolist()
     return with_baselines(
-        [
-            replace(signal, answer_margin=margins[at], trajectory_shift=shifts[at], suppression=losses[at])
-            for at, signal in enumerate(signals)
-        ]
+        [replace(signal, answer_margin=margins[at], trajectory_shift=shifts[at]) for at, signal in enumerate(signals)]
     )
 
 
@@ -46,19 +47,27 @@ def likely_and_mattered(signals: Sequence[StepSignals]) -> tuple[float, ...]:
     """One score in (0, 1] for each step: how likely another way was, times how much the answer hung on the step.
 
     Likely: the ranks of fork entropy and of a small answer margin before the step. Mattered: the ranks of direct
-    suppression and of the trajectory shift. Where the model could not be probed, fork entropy alone ranks.
+    suppression and of the trajectory shift. What was not measured is left out: a problem without options has neither
+    margin nor shift, and where the model could not be probed, fork entropy alone ranks.
     """
-    entropy = ranks([signal.fork_entropy for signal in signals])
-    known = [
-        (signal.answer_margin, signal.suppression, signal.trajectory_shift)
-        for signal in signals
-        if signal.answer_margin is not None and signal.suppression is not None and signal.trajectory_shift is not None
-    ]
-    if len(known) < len(signals):
-        return tuple(entropy)
-    margins, losses, shifts = (list(column) for column in zip(*known, strict=True))
-    unsure, lost, moved = ranks([-margin for margin in margins]), ranks(losses), ranks(shifts)
-    return tuple((entropy[at] + unsure[at]) / 2 * (lost[at] + moved[at]) / 2 for at in range(len(signals)))
+    likely = [ranks([signal.fork_entropy for signal in signals])]
+    margins = known([signal.answer_margin for signal in signals])
+    if margins:
+        likely.append(ranks([-margin for margin in margins]))
+    measured = ([signal.suppression for signal in signals], [signal.trajectory_shift for signal in signals])
+    mattered = [ranks(column) for column in map(known, measured) if column]
+    return tuple(mean(likely, at) * mean(mattered, at) for at in range(len(signals)))
+
+
+def known(column: Sequence[float | None]) -> list[float]:
+    """A signal of all steps; empty where it was not measured of all."""
+    values = [value for value in column if value is not None]
+    return values if len(values) == len(column) else []
+
+
+def mean(columns: Sequence[Sequence[float]], at: int) -> float:
+    """Of row `at`; 1 without a column."""
+    return sum(column[at] for column in columns) / len(columns) if columns else 1.0
 
 
 def ranks(values: Sequence[float]) -> list[float]:

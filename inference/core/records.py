@@ -17,10 +17,27 @@ class ReasoningError(Exception):
     """The model's own output cannot be used (an empty chain, no readable answer). Says what it wrote."""
 
 
+ASKS = ("choice", "number", "free")
+"""What a problem may ask for: one of its options, a number, or a short text in the model's own words."""
+
+
 @dataclass(frozen=True)
 class Problem:
+    """`asks` is one of ASKS. A choice has at least 2 options, the others have none. Raises ValueError otherwise."""
+
     question: str
-    options: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    asks: str = "choice"
+
+    def __post_init__(self) -> None:
+        if self.asks not in ASKS:
+            raise ValueError(f"asks is {self.asks!r}; allowed are {', '.join(ASKS)}")
+        if self.asks == "choice" and len(self.options) < 2:
+            raise ValueError(
+                f"a choice has {len(self.options)} options; give at least 2, or ask for a number or free"
+            )
+        if self.asks != "choice" and self.options:
+            raise ValueError(f"a problem that asks for {self.asks!r} has {len(self.options)} options; give none")
 
 
 @dataclass(frozen=True)
@@ -57,16 +74,24 @@ class Step:
 
 @dataclass(frozen=True)
 class Answer:
-    """`index` into the options; `read_by` says how: "stated value", "number", "letter" or "word overlap"."""
+    """`index` into the options, None for a problem without. `read_by` says how it was read.
 
-    index: int
+    Of a choice by "stated value", "number", "letter", "word overlap" or, where the chain states none of the options,
+    "likelihood" (see likelihood.py); else by "stated number" or "stated text".
+    """
+
+    index: int | None
     text: str
     read_by: str
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One forward run. `chain` excludes the end-of-turn token. The last step may be the one stating the answer."""
+    """One forward run. `chain` excludes the end-of-turn token. The last step may be the one stating the answer.
+
+    The model wrote the tokens before `forced_from` by itself; from there on the answer was put behind them, because
+    they state none. None: it wrote all of them.
+    """
 
     problem: Problem
     prompt: str
@@ -76,6 +101,14 @@ class Trace:
     steps: tuple[Step, ...]
     answer: Answer
     settings: ReasonSettings
+    forced_from: int | None = None
+
+    @property
+    def written(self) -> str:
+        """The part of the chain that the model wrote by itself."""
+        if self.forced_from is None:
+            return self.chain
+        return "".join(token.text for token in self.tokens[: self.forced_from]).rstrip()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -83,7 +116,7 @@ class Trace:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Trace:
         return cls(
-            problem=Problem(data["problem"]["question"], tuple(data["problem"]["options"])),
+            problem=Problem(**data["problem"] | {"options": tuple(data["problem"]["options"])}),
             prompt=data["prompt"],
             prompt_ids=tuple(data["prompt_ids"]),
             chain=data["chain"],
@@ -91,6 +124,7 @@ class Trace:
             steps=tuple(Step(**step) for step in data["steps"]),
             answer=Answer(**data["answer"]),
             settings=ReasonSettings(**data["settings"]),
+            forced_from=data.get("forced_from"),
         )
 
 
@@ -117,7 +151,7 @@ class Alternative:
 
     example: str
     count: int
-    answers: dict[str, int]  # option text -> count; "" counts rollouts whose answer could not be read
+    answers: dict[str, int]  # answer -> count; "" counts rollouts whose answer could not be read
 
 
 @dataclass(frozen=True)
@@ -212,6 +246,7 @@ class EvidenceRecord:
     claims: tuple[Claim, ...] = ()
     over_budget: tuple[int, ...] = ()  # steps that were to be tested, had any of their rollouts fitted the budget
     rejected: int = 0
+    read_by: str = ""  # how the answer was read (see Answer); "likelihood": it was put behind the chain, as last step
 
     @property
     def decision_points(self) -> tuple[StepTest, ...]:
@@ -222,7 +257,7 @@ class EvidenceRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EvidenceRecord:
-        """Reads schema 1 as well: what it lacked stays empty. Raises ValueError for a later schema than this one."""
+        """Reads schemas 1 and 2 as well: what they lacked stays empty. Raises ValueError for a later schema."""
         if data.get("schema", 1) > cls.schema:
             raise ValueError(
                 f"the evidence record has schema {data['schema']}; this version reads up to {cls.schema}"

@@ -29,7 +29,10 @@ def self_explain(model: LanguageModel, trace: Trace, progress: Progress = silent
     ]
     _, ids = model.encode_chat(turns)
     (tokens,) = model.generate(
-        ids, Sampling(LONGEST), prefix=worked_examples(model), tick=lambda share: progress(stage, share)
+        ids,
+        Sampling(LONGEST),
+        prefix=worked_examples(model, trace.problem.asks),
+        tick=lambda share: progress(stage, share),
     )
     text = "".join(token.text for token in tokens).strip()
     if not text:

@@ -7,21 +7,29 @@ A step's label ("Step 2:") belongs to it; `content_start` says where its own wor
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 from inference.core.records import Step
 
+OPENING, CLOSING = "<think>", "</think>"
 LABEL = re.compile(
-    r"\s*(?:<think>\s*)?(?:#+\s*)?(?:(?:step\s*)?\d{1,2}\s*[:.)](?!\d)|step\s*\d{1,2}|[-*•])\s*", re.IGNORECASE
+    rf"\s*(?:{OPENING}\s*(?:{CLOSING}\s*)?)?(?:#+\s*)?"
+    r"(?:\*{0,2}(?:(?:step\s*)?\(?\d{1,3}\s*[:.)](?!\d)|step\s*\d{1,3}(?!\d))\*{0,2}|[-*](?=\s)|•)\s*",
+    re.IGNORECASE,
 )
-ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|approx|no|mr|mrs|ms|dr|st|cf)|\b[a-z])\.$", re.IGNORECASE)
-SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?:</think>)?(?=\s+\S)|[。！？]+[」』”)]*(?=\s*\S)")
+ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|vs|approx|mr|mrs|ms|dr|prof|st|cf|al|resp)|\b[a-z])\.$", re.IGNORECASE
+)
+BEFORE_NUMBER = re.compile(r"\b(?:no|nos|fig|figs|eq|eqs|ch|sec|vol|pp)\.$", re.IGNORECASE)
+SENTENCE_END = re.compile(
+    rf"[.!?؟।]+[\"')\]”’»*]*(?:{CLOSING})?(?=\s+\S)|[。！？]+[」』”’)）]*(?:{CLOSING})?(?=\s*\S)|{CLOSING}(?=\s*\S)"
+)
 # TeX, and dollars as Pandoc tells formulas from prices: no space inside them, no digit after them.
 FORMULA = re.compile(
     r"(?s:\$\$.+?\$\$|\\\[.+?\\\]|\\\(.+?\\\)|\\begin\{(\w+\*?)\}.+?\\end\{\1\})"
     r"|(?<![\\$])\$(?=[^\s$])[^$\n]*(?<=[^\s\\])\$(?![\d$])"
 )
-OPENING, CLOSING = "<think>", "</think>"
 
 Span = tuple[int, int]
 
@@ -49,15 +57,23 @@ def lines(chain: str, whole: Sequence[Span]) -> Iterator[Span]:
 
 
 def with_tags(chain: str, spans: Sequence[Span]) -> list[Span]:
-    """An opening tag that stands alone joins the step after it, a closing one the step before it."""
+    """An opening tag that stands alone joins the step after it, a closing one the step before it.
+
+    So does a block without a word in it.
+    """
     made: list[Span] = []
     for start, end in spans:
-        alone = made and chain[made[-1][0] : made[-1][1]] == OPENING
+        alone = made and wordless(chain[made[-1][0] : made[-1][1]])
         if made and (alone or chain[start:end] == CLOSING):
             made[-1] = (made[-1][0], end)
         else:
             made.append((start, end))
     return made
+
+
+def wordless(text: str) -> bool:
+    """Whether tags are all there is."""
+    return not text.replace(OPENING, "").replace(CLOSING, "").strip()
 
 
 def within(offset: int, whole: Sequence[Span]) -> bool:
@@ -75,9 +91,22 @@ def sentences(chain: str, start: int, end: int, whole: Sequence[Span] = ()) -> l
 
 def sentence_end(chain: str, start: int, end: int, whole: Sequence[Span]) -> int:
     for stop in SENTENCE_END.finditer(chain, content_start(chain, start, end), end):
-        if not ABBREVIATION.search(chain[start : stop.start() + 1]) and not within(stop.start(), whole):
+        goes_on = abbreviated(chain, start, stop) or within(stop.start(), whole) or joins(chain, stop.end())
+        if not goes_on:
             return stop.end()
     return end
+
+
+def abbreviated(chain: str, start: int, stop: re.Match[str]) -> bool:
+    """Whether the mark ends an abbreviation; "no." is one before a number only."""
+    before = chain[start : stop.start() + 1]
+    numbered = BEFORE_NUMBER.search(before) and chain[stop.end() :].lstrip()[:1].isdigit()
+    return bool(ABBREVIATION.search(before) or numbered)
+
+
+def joins(chain: str, at: int) -> bool:
+    """Whether the character at `at` is a mark upon the one before it, or joins it with the next."""
+    return at < len(chain) and (unicodedata.category(chain[at]).startswith("M") or chain[at] == "\u200d")
 
 
 def content_start(text: str, start: int = 0, end: int | None = None) -> int:

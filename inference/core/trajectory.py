@@ -53,8 +53,10 @@ def answer_trajectory(
     restricted to the options; with `mean` it is their mean, which does not count against long options, and the
     distribution is no longer the model's. The step that states the answer gets a cut as well, where the options are
     asked for a second time. The pass is split where its mask would have more than `cells` cells (see packed.py, also
-    for the errors).
+    for the errors). Raises ValueError for a problem without options.
     """
+    if not trace.problem.options:
+        raise ValueError(f"a problem that asks for {trace.problem.asks!r} has no options to score; give a choice")
     options = option_ids(model, trace.problem.options)
     probes = [Probe(cut, cue, option) for cut, cue in cuts(model, trace) for option in options]
     found = logprobs(model, token_ids(trace), probes, prefix, cells)

@@ -46,6 +46,38 @@ def resolve(source: str, var_dir: Path, say: Callable[[str], None]) -> Path | st
     return source
 
 
+def check_revision(source: str | Path, revision: str) -> None:
+    """Raises ValueError for the revision of a folder: nothing could tell whether it is that one."""
+    if revision and Path(source).is_dir():
+        raise ValueError(
+            f"revision is {revision!r}, but {source} is a folder, which has none. Leave it out, or give a hub name."
+        )
+
+
+@contextmanager
+def on_the_hub(source: str | Path, revision: str) -> Iterator[None]:
+    """Around loading: where `source` is a hub name, what is wrong is told with it and with the revision."""
+    try:
+        yield
+    except OSError as error:
+        if Path(source).is_dir():
+            raise
+        raise WeightsError(
+            f"{source} in revision {revision!r} is neither on the hub nor among what was loaded from there before: "
+            f"{str(error).strip()} Give the name of a model on the hub, with a branch, tag or commit that it has."
+        ) from error
+
+
+def commit_of(source: str | Path, revision: str) -> str:
+    """The commit of a hub model that was loaded at a revision; "" for a folder."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(source).is_dir():
+        return ""
+    found = try_to_load_from_cache(str(source), "config.json", revision=revision)
+    return Path(found).parent.name if isinstance(found, str) else ""
+
+
 def packaged_gguf() -> Path:
     """The GGUF inside the installed package, which is never imported: it would load llama.cpp."""
     spec = importlib.util.find_spec(PACKAGE)

@@ -28,6 +28,7 @@ CHAT = (
 )
 OPENINGS = ("The question is about {topic}.", "First look at {topic}.", "We have to think about {topic}.")
 CHOICES = ("This points to {option}.", "So it should be {option}.")
+GUESSES = {"How many": ["7", "1000", "12.5"], "Which city": ["Paris", "Rome", "New York"]}  # without options
 CLOSINGS = ("Nothing speaks against it.", "The other answers fit less well.")
 
 
@@ -141,11 +142,11 @@ def asked(prompt: str) -> tuple[str, str]:
 
 
 def scripted(question: str, written: str, choose: random.Random) -> str:
-    """The rest of the chain after `written`. A question without options is answered in one sentence."""
+    """The rest of the chain after `written`. A question without options or guesses is answered in one sentence."""
     stem, _, listed = question.partition("\nOptions: ")
-    if not listed:
+    options = listed.split(", ") if listed else next((GUESSES[key] for key in GUESSES if stem.startswith(key)), [])
+    if not options:
         return "I gave this answer because it seemed to fit the question best."
-    options = listed.split(", ")
     chosen = next((option for option in options if any(c.format(option=option) in written for c in CHOICES)), None)
     option = chosen or choose.choice(options)
     topic = " ".join(stem.split()[:3]).lower().rstrip(".,?")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError, transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,7 +68,16 @@ def test_every_format_becomes_the_same_kind_of_problem(write, format, row, expec
         ({"gold": -1}, "gold", "given -1"),
         ({"gold": True}, "gold", "given true"),
         ({"gold": None}, "gold", "null for the kind ethics"),
-        ({"answer": 1}, "line", "only key, kind, question, options, gold"),
+        ({"answer": 1}, "line", "only key, kind, question, asks, options, gold"),
+        ({"asks": "essay"}, "asks", 'given "essay"; allowed: choice, number, free'),
+        ({"asks": ["free"]}, "asks", "choice, number, free"),
+        ({"asks": "number"}, "options", 'none where asks is "number"'),
+        ({"asks": "number", "options": [], "gold": "ten"}, "gold", 'given "ten"; allowed: a number'),
+        ({"asks": "number", "options": [], "gold": "7 apples"}, "gold", "a number such as 12.5"),
+        ({"asks": "number", "options": [], "gold": True}, "gold", "given true"),
+        ({"asks": "number", "options": [], "gold": float("inf")}, "gold", "given Infinity"),
+        ({"asks": "free", "options": [], "gold": 7}, "gold", "given 7; allowed: a text"),
+        ({"asks": "free", "options": [], "gold": "x" * 501}, "gold", "at most 500"),
     ],
 )
 def test_a_bad_value_is_named_with_its_line_and_what_is_allowed(write, change, field, words):
@@ -75,6 +85,27 @@ def test_a_bad_value_is_named_with_its_line_and_what_is_allowed(write, change, f
         read_problems(write(SAGE | {"key": "p0"}, SAGE | change), "sage")
     assert f"line 2, {field}: " in str(error.value)
     assert words in str(error.value)
+
+
+ASKED = {name: SAGE[name] for name in ("key", "kind", "question")}
+
+
+@pytest.mark.parametrize(
+    ("asks", "gold", "text"),
+    [
+        ("number", 5, "5"),
+        ("number", 12.50, "12.5"),
+        ("number", "1,000", "1000"),
+        ("number", "1/3", "1/3"),
+        ("number", -2, "-2"),
+        ("number", None, ""),
+        ("free", " In a cup ", "In a cup"),
+        ("free", None, ""),
+    ],
+)
+def test_a_problem_without_options_has_a_number_or_a_text_as_gold(write, asks, gold, text):
+    [problem] = read_problems(write(ASKED | {"asks": asks, "gold": gold}), "sage")
+    assert (problem.asks, problem.options, problem.gold, problem.gold_text) == (asks, (), None, text)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +241,25 @@ def test_the_same_content_is_stored_once_and_a_change_is_a_new_version(write):
     assert (first.version, changed.version) == (1, 2)
     assert [problem.gold for problem in changed.problems.all()] == [0]
     assert Problem.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_what_a_problem_asks_for_is_stored_and_makes_a_version(write):
+    number, free = ASKED | {"asks": "number", "gold": "1,000"}, ASKED | {"asks": "free", "gold": "1000"}
+    first = store("tea", "Tea", "", read_problems(write(number), "sage"))
+    assert store("tea", "Tea", "", read_problems(write(number | {"gold": 1000}), "sage")) == first
+    second = store("tea", "Tea", "", read_problems(write(free), "sage"))
+    assert (first.version, second.version) == (1, 2)
+    rows = Problem.objects.order_by("problem_set__version").values_list("asks", "options", "gold", "gold_text")
+    assert list(rows) == [("number", [], None, "1000"), ("free", [], None, "1000")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("wrong", [{"asks": "number", "gold": 1}, {"asks": "choice", "gold_text": "5"}])
+def test_gold_fits_what_is_asked(write, wrong):
+    tea = store("tea", "Tea", "", read_problems(write(SAGE), "sage"))
+    with pytest.raises(IntegrityError, match="gold_is_an_option_or_a_text"), transaction.atomic():
+        tea.problems.update(**wrong)
 
 
 @pytest.mark.django_db

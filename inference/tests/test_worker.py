@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inference import core, queue, worker
+from inference.core.decode import Sampling
 from inference.models import Explainer, Explanation, Problem, ProblemSet, Trace
 
 
@@ -53,6 +54,35 @@ def test_all_methods_are_made_from_one_trace(
     assert trace.answer_text in problems[0].options
     assert (trace.worker, trace.lease_until, trace.stage, trace.attempts) == ("", None, "", 0)
     assert trace.explanations.get(explainer__method="chain").text == trace.chain
+
+
+@pytest.mark.parametrize(("asks", "question"), [("number", "How many legs has a cat?"), ("free", "Which city?")])
+def test_problems_without_options_are_explained(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer], asks: str, question: str
+) -> None:
+    Problem.objects.update(asks=asks, question=question, options=[], gold=None)
+    ask_all(list(Problem.objects.all()[:1]), explainers)
+    work_until_done()
+    assert Explanation.objects.ready().count() == 3
+    trace = Trace.objects.get()
+    assert trace.answer_index is None
+    assert trace.answer_text
+    assert trace.record["problem"]["asks"] == asks
+    inverse = Explanation.objects.get(explainer__method="inverse")
+    assert trace.answer_text in inverse.text
+
+
+def test_the_chain_is_shown_without_an_answer_that_was_put_behind_it(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer]
+) -> None:
+    own = "Step 1: Grass grows.\nStep 2: It is"
+    stand_in.generate = lambda *args, **options: [stand_in.spelled(own, Sampling(99))]
+    ask_all(problems[:1], explainers[2:])
+    work_until_done()
+    trace = Trace.objects.get()
+    assert trace.explanations.get().text == own
+    assert trace.record["answer"]["read_by"] == "likelihood"
+    assert trace.chain == f"{own}\nAnswer: {trace.answer_text}"
 
 
 def test_every_row_says_how_it_was_made(stand_in: Any, problems: list[Problem], explainers: list[Explainer]) -> None:

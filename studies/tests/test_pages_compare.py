@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from inference.models import Trace
 from studies.criteria import CRITERIA
 from studies.models import CheckItem, Study
 from studies.tests import pages
@@ -43,6 +44,19 @@ def test_criteria_stand_there_with_their_definitions_in_the_protocols_order(make
 @pytest.mark.parametrize("noted", [True, False])
 def test_pasting_is_noted_only_where_the_study_says_so(make_study: MakeStudy, noted: bool) -> None:
     assert (" data-pastes" in html_of(make_study(pastes_noted=noted))) == noted
+
+
+@pytest.mark.parametrize("forced_from", [None, 9])
+def test_an_answer_that_was_put_behind_the_chain_is_no_step_of_the_model(
+    make_study: MakeStudy, forced_from: int | None
+) -> None:
+    study = make_study(problems=1, arms=("inverse", "self_explain"))
+    texts = ("Birds fly.", "They sing.", "Answer: yes")
+    steps = [{"index": at, "text": text, "token_start": 4 * at} for at, text in enumerate(texts)]
+    Trace.objects.update(record={"steps": steps, "forced_from": forced_from})
+    html = html_of(study)
+    assert "They sing." in html
+    assert ("Answer: yes" in html) == (forced_from is None)
 
 
 def test_a_break_is_suggested_when_it_is_due(make_study: MakeStudy) -> None:

@@ -15,6 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from inference.models import Trace
 from studies import assignment
 from studies.models import Assignment, CheckAnswer, CheckItem, Judgement, Prediction, Rater, Study
 from studies.tests import cast, pages
@@ -493,6 +494,21 @@ def test_where_no_truth_is_known_nothing_is_predicted(make_study: MakeStudy) -> 
     study = make_study(problems=1, simulation="counterfactual")
     client = pages.consent(study)
     pages.answer(client, pages.compare(client, study), "a1")
+    assert Judgement.objects.exists()
+    assert not Prediction.objects.exists()
+
+
+@pytest.mark.parametrize("simulation", ["none", "forward", "counterfactual"])
+def test_a_problem_without_options_is_judged_and_nothing_is_predicted(make_study: MakeStudy, simulation: str) -> None:
+    study = make_study(problems=1, simulation=simulation)
+    study.problem_set.problems.update(asks="number", options=[], gold=None, gold_text="85")
+    Trace.objects.update(answer_index=None, answer_text="85")
+    client = pages.consent(study)
+    page = pages.compare(client, study)
+    html = page.content.decode()
+    assert 'class="options"' not in html
+    assert ("The model answered: <strong>85</strong>" in html) == (simulation == "none")
+    pages.answer(client, page, "a1")
     assert Judgement.objects.exists()
     assert not Prediction.objects.exists()
 

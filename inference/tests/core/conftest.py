@@ -12,6 +12,9 @@ PROBLEM = Problem(
     "All cats in the house are black. Milo is one of them. What colour is Milo?", ("Black", "White", "Grey")
 )
 
+UNDECIDED = Problem("How many lives has Milo?", ("0", "7", "9"))
+"""Of options of as many tokens, none has half of the probability under the stand-in's random weights."""
+
 
 @pytest.fixture(autouse=True)
 def one_thread():

@@ -1,9 +1,16 @@
 """Reading the answer from what the chain states."""
 
+from fractions import Fraction
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from inference.core.answer import find_stated, numbers, read_answer
+from inference.core import Problem
+from inference.core.answer import answer_key, find_stated, numbers, read_answer
 
+NUMBER = Problem("How many?", asks="number")
+FREE = Problem("Where?", asks="free")
 COLOURS = ("White", "Grey", "We cannot know")
 MONEY = ("30 euros", "35 euros", "150 euros")
 
@@ -25,7 +32,7 @@ MONEY = ("30 euros", "35 euros", "150 euros")
     ],
 )
 def test_reads_what_is_stated(chain, options, index, read_by):
-    answer = read_answer(chain, options)
+    answer = read_answer(chain, Problem("?", options))
     assert (answer.index, answer.text, answer.read_by) == (index, options[index], read_by)
 
 
@@ -45,12 +52,102 @@ def test_reads_what_is_stated(chain, options, index, read_by):
     ],
 )
 def test_reads_nothing_where_no_option_or_several_are_stated(chain, options):
-    assert read_answer(chain, options) is None
+    assert read_answer(chain, Problem("?", options)) is None
+
+
+@pytest.mark.parametrize(
+    ("chain", "number"),
+    [
+        ("Step 1: 3 * 4 = 12.\nAnswer: 12", "12"),
+        ("Answer: 12 - 2 = 10 jars.", "10"),
+        ("The answer is: $1,250.50", "1250.50"),
+        ("Answer: −5 °C", "-5"),
+        ("Answer: 3 / 4 of the cake", "3 / 4"),
+        ("Answer: \\boxed{7}", "7"),
+        ("Answer: 7, so he has 7 lives", "7"),
+        ("Answer: 5\nNo, wait.\nAnswer: 6", "6"),
+    ],
+)
+def test_a_number_is_read_without_its_unit(chain, number):
+    answer = read_answer(chain, NUMBER)
+    assert (answer.index, answer.text, answer.read_by) == (None, number, "stated number")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "twelve", "7 or 8", "12:30", "1.2.3", "3,5", "√2", "2x", "\\frac{1}{2}", "not 5", "1e999", "2^10", "9" * 99],
+)
+def test_no_number_is_guessed(value):
+    assert read_answer(f"Step 1: 4 + 4 = 8.\nAnswer: {value}", NUMBER) is None
+    assert read_answer("Step 1: 4 + 4 = 8.", NUMBER) is None
+
+
+@pytest.mark.parametrize(
+    ("chain", "text"),
+    [
+        ("Answer:   In the\tLibrary. ", "In the Library"),
+        ("**Answer:** “Paris”", "Paris"),
+        ("Answer: -5", "-5"),
+        ("The final answer is 猫。", "猫。"),
+    ],
+)
+def test_a_text_is_read_without_what_stands_around_it(chain, text):
+    answer = read_answer(chain, FREE)
+    assert (answer.index, answer.text, answer.read_by) == (None, text, "stated text")
+
+
+def test_no_text_is_read_where_none_is_stated():
+    assert read_answer("Step 1: It is Paris.", FREE) is None
+    assert read_answer("Answer: **", FREE) is None
+
+
+@pytest.mark.parametrize("same", [("1,000", "1000.0", "1e3", "+1000", "01000"), ("2/4", "0.5", ".50"), ("0", "-0.0")])
+def test_one_number_has_one_key(same):
+    assert len({answer_key(text, "number") for text in same}) == 1
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(0, 6))
+def test_the_key_is_the_number_and_its_own_key(digits, places):
+    value = Fraction(digits, 10**places)
+    key = answer_key(f"{digits}/{10**places}", "number")
+    assert Fraction(key) == value
+    assert answer_key(key, "number") == key
+    assert answer_key(f"{digits}e-{places}", "number") == key
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("In the library.", "in the  LIBRARY!", True),
+        ("It costs $1,000", "it costs 1000.0", True),
+        ("-5 degrees", "5 degrees", False),
+        ("3.5 l", "35 l", False),
+        ("🙂", "🙃", False),
+        ("C", "c", True),
+    ],
+)
+def test_texts_are_compared_by_words_and_numbers(one, other, same):
+    assert (answer_key(one, "free") == answer_key(other, "free")) is same
+
+
+@given(st.text(max_size=30))
+def test_the_key_of_any_text_is_its_own_key(text):
+    key = answer_key(text, "free")
+    assert answer_key(key, "free") == key
+
+
+def test_an_option_is_its_own_key():
+    assert answer_key("In the Library.", "choice") == "In the Library."
+
+
+def test_a_cue_right_behind_another_is_no_value():
+    stated = find_stated("So the answer is\nAnswer: Grey")
+    assert (stated.text, stated.start, stated.cue) == ("Grey", 25, 17)
 
 
 def test_the_last_statement_counts():
     chain = "The answer is white? No.\nAnswer: Grey"
-    assert read_answer(chain, COLOURS).text == "Grey"
+    assert read_answer(chain, Problem("?", COLOURS)).text == "Grey"
     stated = find_stated(chain)
     assert chain[stated.start :] == stated.text == "Grey"
 

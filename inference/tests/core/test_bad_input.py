@@ -1,6 +1,7 @@
 """What the engine is given and cannot use: it says what that was, what is allowed and what to do."""
 
 import copy
+import re
 import struct
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from inference.core import (
     Head,
     LanguageModel,
     NumbersError,
+    Problem,
     ReasoningError,
     ReasonSettings,
     RolloutMemoryError,
@@ -30,11 +32,12 @@ from inference.core import (
     resolve,
     self_explain,
 )
+from inference.core.chat import PLAIN_TEMPLATE
 from inference.core.decode import Sampling
-from inference.core.language_model import LOADING_ERRORS, PLAIN_TEMPLATE
+from inference.core.language_model import LOADING_ERRORS
 from inference.core.problem_files import ParsedProblem
 from inference.core.recipe import Recipe
-from inference.tests.core.conftest import PROBLEM
+from inference.tests.core.conftest import PROBLEM, UNDECIDED
 from inference.tests.standin import parts
 
 SIZES = {
@@ -75,16 +78,47 @@ def test_an_empty_chain_says_what_to_do(model, text):
 def test_a_chain_without_an_answer_names_the_options_and_the_room_it_had(model):
     model.generate = writes(model, "Step 1: Cats are animals.\nStep 2: They have")
     with pytest.raises(ReasoningError) as error:
-        reason(model, PROBLEM, ReasonSettings(max_new_tokens=70))
+        reason(model, UNDECIDED, ReasonSettings(max_new_tokens=70))
     assert "Step 2: They have" in str(error.value)
-    assert "'Black', 'White', 'Grey'" in str(error.value)
+    assert "'0', '7', '9'" in str(error.value)
     assert "states none, in at most 70 tokens. Try another seed, or more tokens." in str(error.value)
+    assert re.search(r"Nor has one of them 50% .*behind “Answer:”: '0' \d+%, '7' \d+%, '9' \d+%\.", str(error.value))
 
 
 def test_an_answer_outside_the_options_is_named(model):
     model.generate = writes(model, "Step 1: Cats.\nAnswer: purple")
     with pytest.raises(ReasoningError, match=r"states 'purple', which names none of them alone\. Try another seed"):
-        reason(model, PROBLEM, ReasonSettings())
+        reason(model, UNDECIDED, ReasonSettings())
+
+
+@pytest.mark.parametrize(
+    ("asks", "text", "why"),
+    [
+        ("number", "Step 1: It has", "No number can be read .* it states none"),
+        ("number", "Step 1: Lives.\nAnswer: 7 or 9", "it states '7 or 9', which is not one number"),
+        ("number", "Step 1: Lives.\nAnswer: many", "it states 'many', which is not one number"),
+        ("free", "Step 1: It has", "No answer can be read .* it states none"),
+        ("free", "Step 1: Lives.\nAnswer: ...", "it states '...', which is not one answer"),
+    ],
+)
+def test_a_chain_without_the_number_or_text_that_is_asked_for_says_what_it_states(model, asks, text, why):
+    model.generate = writes(model, text)
+    with pytest.raises(ReasoningError, match=why):
+        reason(model, Problem("How many lives has Milo?", asks=asks), ReasonSettings())
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"options": ("7",)}, "a choice has 1 options; give at least 2"),
+        ({}, "a choice has 0 options"),
+        ({"options": ("7", "9"), "asks": "number"}, "asks for 'number' has 2 options; give none"),
+        ({"asks": "essay"}, "asks is 'essay'; allowed are choice, number, free"),
+    ],
+)
+def test_a_problem_has_the_options_that_it_asks_for(given, what):
+    with pytest.raises(ValueError, match=what):
+        Problem("How many lives has Milo?", **given)
 
 
 @pytest.mark.parametrize("text", ["Answer: Black", "Step 1: Milo is one of them.\nAnswer: Black"])

@@ -8,10 +8,12 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-from inference.core.contrastive import accumulated, contrast
+from inference.core import ReasonSettings, reason
+from inference.core.contrastive import accumulated, contrast, contrastive_flow
 from inference.core.flow import Tape, install, membership, mixed_flow, recording, rollout, uniform_attention
 from inference.core.inversion import Segments, position_only_flow
 from inference.core.receivers import forks, kurtosis, received, receiver_heads, receiver_scores, step_attention
+from inference.tests.core.conftest import PROBLEM
 
 BOUNDS = (0, 1, 7, 12, 20, 29, 30, 41)
 
@@ -155,3 +157,16 @@ def test_step_attention_is_per_token_pair_whatever_the_segments():
 def test_forks_are_the_fifth_of_highest_entropy():
     assert forks([0.1, 2.0, 0.3, 0.2, 1.0, 0.0]) == [1, 4]
     assert forks([]) == []
+
+
+def test_the_shares_of_the_steps_in_an_answer_rather_than_a_rival(sharp):
+    trace = reason(sharp, PROBLEM, ReasonSettings())
+    rivals = [option for option in PROBLEM.options if option != trace.answer.text]
+    found = [contrastive_flow(sharp, trace, rival) for rival in rivals]
+    for shares in found:
+        assert shares.shape == (len(trace.steps),)
+        assert shares.min() >= 0
+        assert shares.sum().item() == pytest.approx(1, abs=1e-5)
+    assert not torch.allclose(*found, atol=1e-3)
+    with pytest.raises(ValueError, match="cannot be told from the answer"):
+        contrastive_flow(sharp, trace, trace.answer.text)

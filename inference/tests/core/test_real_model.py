@@ -19,6 +19,7 @@ from inference.core import (
     reason,
     self_explain,
 )
+from inference.core.numerals import stated_numbers
 
 pytestmark = pytest.mark.model
 STARTER = Path(inference.__file__).parent / "starter" / "starter.jsonl"
@@ -46,7 +47,30 @@ def test_most_problems_get_a_chain_and_a_readable_answer(real):
     assert sum(len(trace.steps) >= 3 for trace in traces) >= len(traces) - 1  # two steps and the answer
     for trace in traces:
         assert real.decode([token.id for token in trace.tokens]).strip() == trace.chain
-        assert trace.answer.read_by == "stated value"
+        assert trace.answer.read_by in ("stated value", "likelihood")
+
+
+def test_a_number_is_read_or_it_is_said_why_not(real):
+    questions = (
+        "A box holds 6 eggs. How many eggs are in 3 boxes?",
+        "Ana had 15 candies and gave 6 away. How many are left?",
+        "What is half of 50?",
+        "Who wrote this?",
+    )
+    traces, unread = [], []
+    for question in questions:
+        try:
+            traces.append(reason(real, Problem(question, asks="number"), ReasonSettings(max_new_tokens=80)))
+        except ReasoningError as error:
+            unread.append(str(error))
+    assert all("No number can be read from what the model wrote" in error for error in unread)
+    for trace in traces:
+        assert (trace.answer.index, trace.answer.read_by) == (None, "stated number")
+        assert trace.answer.text in numbers_of(trace.chain)
+
+
+def numbers_of(chain):
+    return [numeral for line in chain.splitlines() for numeral in stated_numbers(line) or ()]
 
 
 def test_an_explanation_from_end_to_end(real):

@@ -3,7 +3,7 @@
 import pytest
 
 from inference.core import Problem, ReasoningError, ReasonSettings, Token, reason, self_explain
-from inference.tests.core.conftest import PROBLEM
+from inference.tests.core.conftest import PROBLEM, UNDECIDED
 
 
 def writes(text):
@@ -28,7 +28,7 @@ def test_the_seed_decides(model):
 def test_an_unreadable_answer_is_an_error_that_quotes_it(model):
     model.generate = writes("Step 1: Cats.\nAnswer: purple")
     with pytest.raises(ReasoningError, match="Answer: purple"):
-        reason(model, PROBLEM, ReasonSettings())
+        reason(model, UNDECIDED, ReasonSettings())
 
 
 @pytest.mark.parametrize("text", ["", "\n "])

@@ -150,8 +150,10 @@ def sides_of(left: str, right: str, steps: int) -> tuple[Side, Side]:
 def steps_of(comparison: Comparison, told: bool) -> list[Step]:
     """The trace's steps, marked where a causal test of either explanation's evidence confirmed a decision point.
 
-    Where the alternatives led is left out unless it may be `told`.
+    Where the alternatives led is left out unless it may be `told`, and so is an answer that was put behind the chain.
     """
+    record = comparison.first.trace.record
+    own = record.get("forced_from")
     records = (comparison.first.evidence, comparison.second.evidence)
     tests: dict[int, Any] = {}
     for test in (test for record in records for test in record.get("tests", []) if test.get("confirmed")):
@@ -163,7 +165,8 @@ def steps_of(comparison: Comparison, told: bool) -> list[Step]:
             decisive=index in tests,
             alternatives=tuple(alternatives_of(tests[index], told)) if index in tests else (),
         )
-        for index, step in enumerate(comparison.first.trace.record.get("steps", []))
+        for index, step in enumerate(record.get("steps", []))
+        if own is None or step["token_start"] < own
     ]
 
 

@@ -1,0 +1,42 @@
+"""How turns become one prompt: by the model's own chat template where it takes ours, else by a plain one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import TemplateError
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant: {% endif %}"
+)
+"""For base models, which bring no chat template of their own, and where the model's own does not take our turns."""
+
+TURNS = (("user", "one plus one?"), ("assistant", "that is two"), ("user", "two plus two?"))
+"""What is asked of a template: worked examples as earlier turns, and no system turn."""
+
+
+def settle_template(tokenizer: Any) -> str:
+    """See that `tokenizer` has a template that takes earlier turns of both sides; give it the plain one otherwise.
+
+    Returns why it is the plain one, "" for the model's own: a template may be missing, refuse such turns, ask for a
+    system turn, or leave an earlier turn out without a word.
+    """
+    fault = "it brings none" if tokenizer.chat_template is None else fault_of(tokenizer)
+    if fault:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    return fault
+
+
+def fault_of(tokenizer: Any) -> str:
+    turns = [{"role": role, "content": content} for role, content in TURNS]
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except (TemplateError, ValueError, TypeError, KeyError) as error:
+        return f"its own does not take earlier turns without a system turn: {error}"
+    at = 0
+    for role, content in TURNS:
+        at = text.find(content, at) + len(content)
+        if at < len(content):
+            return f"its own leaves out an earlier turn of the {role}"
+    return ""
