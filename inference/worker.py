@@ -23,7 +23,7 @@ from inference.core.language_model import LOADING_ERRORS
 from inference.core.limits import LimitError
 from inference.core.provenance import provenance
 from inference.core.records import Problem, ReasoningError, ReasonSettings, Trace
-from inference.core.similarity import SimilarityError
+from inference.core.similarity import SimilarityError, loaded
 
 log = logging.getLogger(__name__)
 
@@ -215,7 +215,11 @@ def explain_inversely(
     made = core.explain_inverse(model, trace, head, chosen, progress, kept_rollouts(trace))
     explanation.text, explanation.evidence = made.text, made.record.to_json()
     explanation.candidates = [asdict(candidate) for candidate in made.candidates]
-    explanation.provenance = {"head": str(explanation.head_version), "settings": asdict(chosen)}
+    explanation.provenance = {
+        "head": str(explanation.head_version),
+        "similarity": loaded(chosen.similarity, model).name,
+        "settings": asdict(chosen),
+    }
     kept = feature_cache(model)
     kept.put(kept.steps(trace), made.step_features)
     chosen_one = [candidate.text for candidate in made.candidates].index(made.text)

@@ -49,12 +49,14 @@ if TYPE_CHECKING:
     from inference.core.head import Head, HeadConfig, HeadMismatchError
     from inference.core.inverse import InverseExplanation, InverseSettings, explain_inverse
     from inference.core.inversion import Inversion, invert, position_only_flow
+    from inference.core.kept import Kept, KeptFile
     from inference.core.language_model import LanguageModel
     from inference.core.limits import AttentionError, ContextError, DeviceMemoryError, LimitError, NumbersError
     from inference.core.reasoning import reason
     from inference.core.receivers import forks, received, receiver_heads, receiver_scores, step_attention
     from inference.core.rollouts import RolloutMemoryError, Start, roll
     from inference.core.self_explanation import self_explain
+    from inference.core.similarity import OwnStates, SentenceEncoder, Similarity, SimilarityError, Words
     from inference.core.suppression import direct_suppression, full_suppression
     from inference.core.trajectory import Trajectory, answer_trajectory
     from inference.core.weights import WeightsError, resolve
@@ -70,14 +72,21 @@ HOMES = {
     "InverseExplanation": "inverse",
     "InverseSettings": "inverse",
     "Inversion": "inversion",
+    "Kept": "kept",
+    "KeptFile": "kept",
     "LanguageModel": "language_model",
     "LimitError": "limits",
     "NumbersError": "limits",
+    "OwnStates": "similarity",
     "RolloutMemoryError": "rollouts",
+    "SentenceEncoder": "similarity",
+    "Similarity": "similarity",
+    "SimilarityError": "similarity",
     "Start": "rollouts",
     "Tally": "batch",
     "Trajectory": "trajectory",
     "WeightsError": "weights",
+    "Words": "similarity",
     "answer_trajectory": "trajectory",
     "candidates": "explain",
     "check_claims": "claims",
@@ -134,15 +143,21 @@ __all__ = [
     "InverseExplanation",
     "InverseSettings",
     "Inversion",
+    "Kept",
+    "KeptFile",
     "LanguageModel",
     "LimitError",
     "NumbersError",
+    "OwnStates",
     "Problem",
     "Progress",
     "ReasonSettings",
     "ReasoningError",
     "Recipe",
     "RolloutMemoryError",
+    "SentenceEncoder",
+    "Similarity",
+    "SimilarityError",
     "Source",
     "Start",
     "Step",
@@ -154,6 +169,7 @@ __all__ = [
     "Trace",
     "Trajectory",
     "WeightsError",
+    "Words",
     "answer_trajectory",
     "candidates",
     "check_claims",

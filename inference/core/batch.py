@@ -26,6 +26,7 @@ from inference.core.reasoning import reason, silent
 from inference.core.recipe import Recipe
 from inference.core.records import Problem, Progress, ReasoningError, ReasonSettings, Trace
 from inference.core.self_explanation import self_explain
+from inference.core.similarity import loaded
 
 INTERRUPTED = 130  # exit status, as shells have it for Ctrl-C
 
@@ -193,7 +194,13 @@ def explained(
         "text": text,
         "evidence": evidence,
         "error": failure,
-        "provenance": {**provenance(model), **(about or {}), "seed": seed, "failed_seeds": list(failed_seeds)},
+        "provenance": {
+            **provenance(model),
+            **({"similarity": loaded(recipe.similarity, model).name} if recipe.method == "inverse" else {}),
+            **(about or {}),
+            "seed": seed,
+            "failed_seeds": list(failed_seeds),
+        },
         "seconds": round(time.monotonic() - started, 2),
     }
 

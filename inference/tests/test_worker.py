@@ -91,6 +91,7 @@ def test_every_row_says_how_it_was_made(stand_in: Any, problems: list[Problem], 
     for explanation in Explanation.objects.select_related("explainer"):
         assert {"model", "revision", "device", "dtype", "code", "seconds"} <= set(explanation.provenance)
     inverse = Explanation.objects.get(explainer__method="inverse")
+    assert inverse.provenance["similarity"] == "words"
     assert inverse.provenance["head"] == "head v0 (untrained)"
     assert len(inverse.candidates) == 3
     assert inverse.text in [candidate["text"] for candidate in inverse.candidates]
@@ -193,9 +194,8 @@ def test_rollouts_outlast_a_worker_and_go_when_the_explanation_is_stored(
     worker.stop.clear()
     (kept,) = set(rollouts.glob("*")) - before
     assert kept.read_bytes().count(b"\n") == len(drawn)
-    first = set(drawn)
     work_until_done()
-    assert len(set(drawn)) == len(drawn) > len(first)  # nothing is drawn twice
+    assert len(set(drawn)) == len(drawn)  # nothing is drawn twice
     assert Explanation.objects.ready().count() == 1
     assert set(rollouts.glob("*")) == before
 

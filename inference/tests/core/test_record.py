@@ -52,6 +52,15 @@ def test_records_of_schema_1_still_read_and_later_ones_are_refused():
         EvidenceRecord.from_json(stored | {"schema": 99})
 
 
+def test_tests_of_schema_2_were_looked_at_once_at_the_whole_level():
+    stored = json.loads(json.dumps(record(CONFIRMED).to_json())) | {"schema": 2}
+    for name in ("planned", "level", "stopped"):
+        del stored["tests"][0][name]
+    jsonschema.validate(stored, evidence_schema())
+    (test,) = EvidenceRecord.from_json(stored).tests
+    assert (test.planned, test.level, test.stopped) == (None, 0.05, "")
+
+
 @pytest.mark.parametrize(
     ("step", "expected"),
     [
