@@ -19,7 +19,7 @@ from inference.core.guide import AnswerGuide
 from inference.core.limits import check_context, install_recording
 from inference.core.records import Token
 from inference.core.rollouts import MAX_ROWS, Place, Rows, Start, roll, row_numbers
-from inference.core.weights import check_revision, commit_of, on_the_hub
+from inference.core.weights import check_source, commit_of, on_the_hub
 
 Message = dict[str, str]  # {"role": "user", "content": "..."}
 
@@ -65,8 +65,8 @@ class LanguageModel:
 
         `revision` is a branch, tag or commit of the hub, by default "main"; a commit pins the model. `threads` above
         0 sets torch's threads for the whole process. `name` is what the model is called in stored results; by default
-        the folder's own name or the hub name. Raises ValueError for an unknown dtype, a device that is not here, or
-        the revision of a folder, OSError where there are no such weights.
+        the folder's own name or the hub name. Raises ValueError for an unknown dtype, a device that is not here, a
+        GGUF that was not converted (see weights.py) or the revision of a folder, OSError where there are no weights.
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
@@ -74,7 +74,7 @@ class LanguageModel:
         if dtype not in DTYPES:
             raise ValueError(f"dtype is {dtype!r}; allowed are {', '.join(DTYPES)}")
         check_device(device)
-        check_revision(source, revision)
+        check_source(source, revision)
         if threads > 0:
             torch.set_num_threads(threads)
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]

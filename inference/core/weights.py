@@ -46,8 +46,10 @@ def resolve(source: str, var_dir: Path, say: Callable[[str], None]) -> Path | st
     return source
 
 
-def check_revision(source: str | Path, revision: str) -> None:
-    """Raises ValueError for the revision of a folder: nothing could tell whether it is that one."""
+def check_source(source: str | Path, revision: str) -> None:
+    """Raises ValueError for a GGUF file, and for the revision of a folder: nothing could tell whether it is that."""
+    if str(source).endswith(".gguf"):
+        raise ValueError(f"{source} is a GGUF file; load what resolve({str(source)!r}, …) makes of it.")
     if revision and Path(source).is_dir():
         raise ValueError(
             f"revision is {revision!r}, but {source} is a folder, which has none. Leave it out, or give a hub name."

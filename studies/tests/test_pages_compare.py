@@ -46,7 +46,7 @@ def test_pasting_is_noted_only_where_the_study_says_so(make_study: MakeStudy, no
     assert (" data-pastes" in html_of(make_study(pastes_noted=noted))) == noted
 
 
-@pytest.mark.parametrize("forced_from", [None, 9])
+@pytest.mark.parametrize("forced_from", [None, 8])
 def test_an_answer_that_was_put_behind_the_chain_is_no_step_of_the_model(
     make_study: MakeStudy, forced_from: int | None
 ) -> None:

@@ -111,6 +111,23 @@ def test_a_line_says_what_was_asked_written_measured_and_how(model, problems, ou
     assert first["seconds"] > 0
 
 
+def test_numbers_and_texts_are_asked_for_and_gone_on_with(model, write, out):
+    kinds = (("number", "How many legs has a cat?", "1,000"), ("free", "Which city has it?", None))
+    rows = [
+        {"key": asks, "kind": "logic", "question": question, "asks": asks, "gold": gold}
+        for asks, question, gold in kinds
+    ]
+    assert run(write(*rows), "--out", out, "--limit", 1, method="inverse") == 0
+    assert run(write(*rows), "--out", out, method="inverse") == 0
+    found = lines(out)
+    assert [line["problem"]["asks"] for line in found] == ["number", "free"]
+    assert [line["problem"]["options"] for line in found] == [[], []]
+    assert [line["trace"]["answer_index"] for line in found] == [None, None]
+    assert all(line["trace"]["answer"] in line["text"] for line in found)
+    changed = [row | ({"asks": "free"} if row["asks"] == "number" else {}) for row in rows]
+    assert run(write(*changed), "--out", out, method="inverse") == 1  # another problem under the same key
+
+
 @pytest.mark.parametrize("method", ["chain", "self_explain"])
 def test_the_other_methods_measure_nothing(model, problems, out, method):
     assert run(problems, "--out", out, "--limit", 1, method=method) == 0

@@ -50,6 +50,13 @@ def test_a_folder_has_no_revision(model, tmp_path):
     assert LanguageModel.load(tmp_path, dtype="bfloat16").dtype_name == "bfloat16"
 
 
+def test_a_gguf_is_resolved_first():
+    with pytest.raises(
+        ValueError, match=r"some\.gguf is a GGUF file; load what resolve\('some\.gguf', …\) makes of it"
+    ):
+        LanguageModel.load("some.gguf")
+
+
 @pytest.mark.parametrize(
     ("device", "why"),
     [

@@ -21,7 +21,7 @@ from inference.core.schema import evidence_schema
 from inference.tests.core.test_explain import CONFIRMED, UNCHANGED, record
 
 PUBLISHED = Path(inference.__file__).parent.parent / "docs" / "evidence-record.schema.json"
-ADDED = ("findings", "claims", "rejected")  # since schema 1
+ADDED = ("findings", "claims", "rejected", "read_by")  # since schema 1
 
 
 @pytest.fixture
@@ -48,6 +48,8 @@ def test_records_of_schema_1_still_read_and_later_ones_are_refused():
     old = {name: value for name, value in stored.items() if name not in ADDED} | {"schema": 1}
     jsonschema.validate(old, evidence_schema())
     assert EvidenceRecord.from_json(old) == replace(record(CONFIRMED, UNCHANGED), schema=1)
+    second = {name: value for name, value in stored.items() if name != "read_by"} | {"schema": 2}
+    assert EvidenceRecord.from_json(second) == replace(EvidenceRecord.from_json(stored), schema=2, read_by="")
     with pytest.raises(ValueError, match="schema 99"):
         EvidenceRecord.from_json(stored | {"schema": 99})
 
