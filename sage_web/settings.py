@@ -155,6 +155,7 @@ CHANNEL_LAYERS: dict[str, Any] = {
 SAGE_MODEL: str = env.str("SAGE_MODEL", "smollm2-135m-instruct")
 SAGE_DEVICE: str = env.str("SAGE_DEVICE", "cpu")
 SAGE_DTYPE: str = env.str("SAGE_DTYPE", "float32")
+SAGE_KEEP_HEAD_FLOW: bool = env.bool("SAGE_KEEP_HEAD_FLOW", False)  # so that a head can learn to mix them
 SAGE_THREADS: int = env.int("SAGE_THREADS", 0)  # 0: all cores but one in `serve`, all cores in a worker
 
 # -- Rating -------------------------------------------------------------------------------------------------------

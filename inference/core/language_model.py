@@ -32,7 +32,8 @@ PLAIN_TEMPLATE = (
 
 
 class LanguageModel:
-    """`hidden` is the width H of the hidden states, `layers` the number of decoder layers L.
+    """`hidden` is the width H of the hidden states, `layers` the number of decoder layers L, `heads` that of
+    the attention heads of each.
 
     Safe to use from several threads. Raises AttentionError for a model whose attention cannot be recorded.
     """
@@ -47,6 +48,7 @@ class LanguageModel:
         self.revision = revision
         self.hidden: int = module.config.get_text_config().hidden_size
         self.layers: int = module.config.get_text_config().num_hidden_layers
+        self.heads: int = module.config.get_text_config().num_attention_heads
         self.end_ids = end_ids(module, tokenizer)
         self._prefixes: dict[tuple[int, ...], PrefixCache] = {}
 
