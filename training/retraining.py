@@ -307,5 +307,5 @@ def metrics_of(trained: Trained) -> dict[str, Any]:
         **trained.report.to_json(),
         "slices": trained.slices,
         "fit": trained.fitted.to_json(),
-        "steps": {**trained.steps.to_json(), "used": trained.steps.better},
+        "steps": trained.steps.to_json(),
     }

@@ -1,7 +1,8 @@
 """Fits the mixing of layers and heads: the flow that agrees best with what causal tests found.
 
 λ1 · KL(softmax CF/τ ‖ mixed flow over the tested steps), mean over traces, strongly drawn towards the plain rollout.
-It is not convex; L-BFGS starts from the plain rollout and stays near it.
+It is not convex; L-BFGS starts from the plain rollout and stays near it. A flow that merely evens out the rollout's
+liking for early steps agrees better with anything, so that a mixing has to beat equal shares as well.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from torch import Tensor
 from inference.core.mixing import HeadFlow, Mixing
 from training.core.optimise import folds_of, minimise
 from training.core.step_effects import StepEffects
+from training.core.step_fit import clearly_worse
 
 STRENGTHS = (0.003, 0.03)
 FOLDS = 3
 STEPS = 30
 LEAST_PROBLEMS = 6
+SURE = 1.645  # standard errors by which the plain rollout has to be worse
 MOST_NUMBERS = 2**27  # of attention held at once: more traces than fit are left out
 
 
@@ -65,22 +68,23 @@ def fit_mixing(steps: StepEffects, tau: float, layers: int, heads: int, seed: in
     if followed is None or problems < LEAST_PROBLEMS:
         return MixingFit(mixing, report)
     folds = folds_of(followed.problems, seed, FOLDS)
-    plain = float(divergences(mixing, followed).mean())
-    losses = {l2: held_out_loss(followed, folds, mixing, l2) for l2 in STRENGTHS}
-    best = min(losses, key=lambda l2: losses[l2])
-    report |= {"divergence": {"plain": plain, **{f"{l2:g}": loss for l2, loss in losses.items()}}}
-    if losses[best] < plain:
+    plain = best_without(followed, mixing)
+    losses = {l2: held_out_losses(followed, folds, mixing, l2) for l2 in STRENGTHS}
+    best = min(losses, key=lambda l2: float(losses[l2].mean()))
+    named = {"plain": plain, **{f"{l2:g}": own for l2, own in losses.items()}}
+    report |= {"divergence": {name: float(own.mean()) for name, own in named.items()}}
+    if clearly_worse(plain, losses[best], SURE):
         mixing = fitted(followed, layers, heads, best)
     return MixingFit(mixing, report)
 
 
-def held_out_loss(followed: Followed, folds: Tensor, plain: Mixing, l2: float) -> float:
-    """Mean divergence out of fold."""
+def held_out_losses(followed: Followed, folds: Tensor, plain: Mixing, l2: float) -> Tensor:
+    """Divergence [N] out of fold."""
     losses, (layers, heads) = torch.zeros(len(followed)), plain.weights.shape
     for fold in range(int(folds.max()) + 1):
         made = fitted(followed.where(folds != fold), layers, heads, l2)
         losses[folds == fold] = divergences(made, followed.where(folds == fold))
-    return float(losses.mean())
+    return losses
 
 
 def fitted(followed: Followed, layers: int, heads: int, l2: float) -> Mixing:
@@ -102,6 +106,14 @@ def divergences(mixing: Mixing, followed: Followed) -> Tensor:
     """KL(softmax CF/τ ‖ mixed flow over the tested steps) of each trace, [N], nats."""
     with torch.no_grad():
         return divergence(followed, mixing.weights, mixing.residual)
+
+
+def best_without(followed: Followed, like: Mixing) -> Tensor:
+    """The divergence [N] of the plain rollout or, where that is smaller on average, of equal shares."""
+    plain = divergences(Mixing(*like.weights.shape), followed)
+    counts = followed.known.sum(1, keepdim=True)
+    alike = (followed.target * (followed.target.clamp(min=1e-9) * counts).log()).sum(1)
+    return min(plain, alike, key=lambda one: float(one.mean()))
 
 
 def divergence(followed: Followed, weights: Tensor, residual: Tensor) -> Tensor:

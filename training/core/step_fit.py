@@ -3,7 +3,8 @@
 The step part of the loss is λ1 · KL(softmax CF/τ ‖ softmax head/τ) + λ2 · BCE(decision point), with squared error
 beside the first, which says how large an effect is. It falls apart into two convex problems, one for each output, so
 that λ2 is of no account; λ1 is 1. Few steps are ever tested and most have no effect: the L2 strength is chosen by
-cross-validation over problems, and to say nothing at all is one of the choices.
+cross-validation over problems, as the greatest that is no worse than the best by more than a standard error (Breiman
+et al. 1984); the greatest of all is to say nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from training.core.optimise import folds_of, minimise
 from training.core.step_effects import StepEffects
 from training.core.views import spread
 
-STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+STRENGTHS = (0.01, 0.05, 0.25, 1.0)
 NOTHING = math.inf  # the strength at which only the mean is left
 LEAST_SPREAD = 0.05  # nats: τ of effects that hardly differ
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Outputs [n] of some steps and the rows [n] that they are -> their mean loss."""
+Loss = Callable[[Tensor], Callable[[Tensor], Tensor]]
+"""Rows [n] of some steps -> what turns outputs [n] for them into their mean loss."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,11 @@ def fit_effects(steps: StepEffects, z: Tensor, folds: Tensor) -> tuple[Chosen, f
     tau = tau_of(steps)
     wanted = steps.effects.double() / tau
 
-    def loss(outputs: Tensor, rows: Tensor) -> Tensor:
-        squared = (outputs - wanted[rows]).square().mean() / 2
-        return squared + listwise(outputs, wanted[rows], steps.traces[rows])
+    def loss(rows: Tensor) -> Callable[[Tensor], Tensor]:
+        own, order = wanted[rows], listwise(wanted[rows], steps.traces[rows])
+        return lambda outputs: (outputs - own).square().mean() / 2 + order(outputs)
 
-    found = choose(z, known, folds, loss)
+    found = choose(z, known, steps.problems, folds, loss)
     return Chosen(tau * found.weight, tau * found.base, tau * found.out_of_fold, found.l2, found.losses), tau
 
 
@@ -125,15 +126,15 @@ def tau_of(steps: StepEffects) -> float:
     return max(LEAST_SPREAD, float(known.std(unbiased=False))) if len(known) else LEAST_SPREAD
 
 
-def listwise(outputs: Tensor, wanted: Tensor, traces: Tensor) -> Tensor:
-    """Mean over traces with two tested steps or more of KL(softmax wanted ‖ softmax outputs); all [n]."""
-    _, own, counts = torch.unique(traces, return_inverse=True, return_counts=True)
-    kept = counts[own] > 1
+def listwise(wanted: Tensor, traces: Tensor) -> Callable[[Tensor], Tensor]:
+    """Outputs -> mean over traces with two tested steps or more of KL(softmax wanted ‖ softmax outputs); all [n]."""
+    _, group, counts = torch.unique(traces, return_inverse=True, return_counts=True)
+    kept = counts[group] > 1
     if not kept.any():
-        return outputs.sum() * 0
-    own = torch.unique(own[kept], return_inverse=True)[1]
-    target, found = (log_softmax(values[kept], own) for values in (wanted, outputs))
-    return (target.exp() * (target - found)).sum() / (int(own.max()) + 1)
+        return lambda outputs: outputs.sum() * 0
+    own = torch.unique(group[kept], return_inverse=True)[1]
+    target, count = log_softmax(wanted[kept], own), int(own.max()) + 1
+    return lambda outputs: (target.exp() * (target - log_softmax(outputs[kept], own))).sum() / count
 
 
 def log_softmax(values: Tensor, groups: Tensor) -> Tensor:
@@ -150,10 +151,11 @@ def fit_decisions(steps: StepEffects, z: Tensor, folds: Tensor) -> Chosen:
         return nothing(z)
     labels = steps.decisions.double()
 
-    def loss(outputs: Tensor, rows: Tensor) -> Tensor:
-        return cross_entropy(outputs, labels[rows])
+    def loss(rows: Tensor) -> Callable[[Tensor], Tensor]:
+        own = labels[rows]
+        return lambda outputs: cross_entropy(outputs, own)
 
-    found = choose(z, known, folds, loss)
+    found = choose(z, known, steps.problems, folds, loss)
     if not found.learned:
         return found
     slope, shift = platt(found.out_of_fold[known], labels[known])
@@ -184,14 +186,21 @@ def nothing(z: Tensor) -> Chosen:
     return Chosen(torch.zeros(z.shape[1], dtype=torch.float64), 0.0, torch.zeros(len(z)), NOTHING, {})
 
 
-def choose(z: Tensor, known: Tensor, folds: Tensor, loss: Loss) -> Chosen:
-    """The output with the L2 strength that does best out of fold, on the rows that are known."""
-    tried = {l2: held_out_outputs(z, known, folds, loss, l2) for l2 in (NOTHING, *STRENGTHS)}
-    rows = known.nonzero()[:, 0]
-    losses = {l2: float(loss(outputs[rows], rows)) for l2, outputs in tried.items()}
-    best = min(losses, key=lambda l2: losses[l2])
-    weight, base = fit_output(z, rows, loss, best)
-    return Chosen(weight, base, tried[best], best, losses)
+def choose(z: Tensor, known: Tensor, problems: Tensor, folds: Tensor, loss: Loss) -> Chosen:
+    """The output with the greatest L2 strength that does as well out of fold as the best, up to a standard error."""
+    tried = {l2: held_out_outputs(z, known, folds, loss, l2) for l2 in (*STRENGTHS, NOTHING)}
+    by_problem = [(known & (problems == one)).nonzero()[:, 0] for one in torch.unique(problems[known])]
+    losses = {l2: torch.stack([loss(rows)(outputs[rows]) for rows in by_problem]) for l2, outputs in tried.items()}
+    best = min(losses, key=lambda l2: float(losses[l2].mean()))
+    chosen = max(l2 for l2 in losses if not clearly_worse(losses[l2], losses[best]))
+    weight, base = fit_output(z, known.nonzero()[:, 0], loss, chosen)
+    return Chosen(weight, base, tried[chosen], chosen, {l2: float(own.mean()) for l2, own in losses.items()})
+
+
+def clearly_worse(losses: Tensor, best: Tensor, errors: float = 1.0) -> bool:
+    """Whether losses [N] are higher on average than others of the same N by more than so many standard errors."""
+    more = losses - best
+    return bool(more.mean() > errors * more.std() / len(more) ** 0.5)
 
 
 def held_out_outputs(z: Tensor, known: Tensor, folds: Tensor, loss: Loss, l2: float) -> Tensor:
@@ -211,12 +220,11 @@ def fit_output(z: Tensor, rows: Tensor, loss: Loss, l2: float) -> tuple[Tensor, 
     if not len(rows):
         return torch.zeros(z.shape[1], dtype=torch.float64), 0.0
     size = 0 if l2 == NOTHING else z.shape[1]
-    own = z[rows, :size]
+    own, loss_of = z[rows, :size], loss(rows)
 
     def penalised(at: Tensor) -> Tensor:
-        outputs = own @ at[:size] + at[-1]
         penalty = l2 * at[:size].square().sum() if size else torch.zeros(())
-        return loss(outputs, rows) + penalty / 2 + 0.1 * at[-1].square() / (2 * len(rows))
+        return loss_of(own @ at[:size] + at[-1]) + penalty / 2 + 0.1 * at[-1].square() / (2 * len(rows))
 
     found = minimise(penalised, torch.zeros(size + 1))
     weight = torch.zeros(z.shape[1], dtype=torch.float64)

@@ -2,7 +2,7 @@
 
 Each output is used only where it does better than the mean: expected effects by squared error, probabilities of a
 decision point by log-loss, confidences of claims by Brier score. A mixing of attention has to beat the plain rollout
-beyond doubt. Order is judged by Spearman's correlation with the effects and by AUROC for decision points.
+and equal shares beyond doubt. Order is judged by Spearman's correlation with effects and AUROC for decision points.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inference.core.mixing import Mixing
 from inference.core.step_head import NUMBERS, StepHead, rank_scores
 from training.core.claim_fit import replications
 from training.core.data import numbered
-from training.core.mixing_fit import divergences, followed_of
+from training.core.mixing_fit import best_without, divergences, followed_of
 from training.core.step_effects import StepEffects
 from training.core.step_fit import tau_of
 
@@ -59,7 +59,8 @@ class StepScore:
 
 @dataclass(frozen=True)
 class Against:
-    """A loss on held-out tests, lower is better, and that of the mean of the training tests, or the plain rollout.
+    """A loss on held-out tests, lower is better, and that of the mean of the training tests or, for a mixing, of the
+    plain rollout or equal shares, whichever is lower.
     `gain` is the second minus the first."""
 
     loss: float
@@ -85,16 +86,19 @@ class StepCheck:
     scores: tuple[StepScore, ...]
 
     @property
-    def better(self) -> bool:
-        """Whether anything by which steps are ranked is better than the mean."""
-        return any(one is not None and one.better for one in (self.effect, self.decision_point))
+    def used(self) -> dict[str, bool]:
+        """Which outputs may be used."""
+        outputs = {"effect": self.effect, "decision_point": self.decision_point, "claim": self.claim}
+        better = {name: one is not None and one.better for name, one in outputs.items()}
+        return {**better, "mixing": self.mixing is not None and self.mixing.gain.low > 0}
 
     @property
-    def mixes(self) -> bool:
-        return self.mixing is not None and self.mixing.gain.low > 0
+    def better(self) -> bool:
+        """Whether anything by which steps are ranked is better than the mean."""
+        return self.used["effect"] or self.used["decision_point"]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "used": self.better, "outputs": self.used}
 
 
 def check_steps(head: Head, training: StepEffects, held_out: StepEffects, seed: int = 0) -> StepCheck:
@@ -119,14 +123,15 @@ def check_steps(head: Head, training: StepEffects, held_out: StepEffects, seed: 
 
 def keep_what_is_better(head: Head, check: StepCheck) -> None:
     """Forget every output that was not shown to be worth using."""
-    if check.effect is None or not check.effect.better:
-        head.steps.forget_effects()
-    if check.decision_point is None or not check.decision_point.better:
-        head.steps.forget_decisions()
-    if check.claim is None or not check.claim.better:
-        head.steps.forget_claims()
-    if not check.mixes:
-        head.mixing.forget()
+    forget = {
+        "effect": head.steps.forget_effects,
+        "decision_point": head.steps.forget_decisions,
+        "claim": head.steps.forget_claims,
+        "mixing": head.mixing.forget,
+    }
+    for output, used in check.used.items():
+        if not used:
+            forget[output]()
 
 
 def effect_check(head: StepHead, training: StepEffects, held_out: StepEffects, draws: list[Tensor]) -> Against | None:
@@ -170,7 +175,7 @@ def mixing_check(mixing: Mixing, training: StepEffects, held_out: StepEffects, s
     followed = followed_of(held_out, tau_of(training), seed)
     if not mixing.learned or followed is None:
         return None
-    mine, plain = (divergences(one, followed) for one in (mixing, Mixing(*mixing.weights.shape)))
+    mine, plain = divergences(mixing, followed), best_without(followed, mixing)
     return against(mine, plain, torch.ones(len(followed), dtype=torch.bool), draws_of(followed.problems, seed))
 
 

@@ -23,8 +23,8 @@ from training.core.data import (
 from training.core.davidson import FIRST, SECOND, TIE, accuracy, log_losses, probabilities
 from training.core.fit import Fitted, fit_head
 from training.core.raters import rater_weights
-from training.core.step_effects import StepEffects
 from training.core.solver import Contrasts, basis_of, fit_preferences
+from training.core.step_effects import StepEffects
 
 CONFIG = HeadConfig("standin", "", 3, 1, (1, 2))  # 15 explanation features, the last three are surface numbers
 
