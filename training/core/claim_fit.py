@@ -24,7 +24,7 @@ from training.core.step_effects import StepEffects, TestedStep
 SPLITS = 2  # of each test
 MOST_TESTS = 400  # more are left out at random: a split takes a hundredth of a second
 LEAST_ROWS = 40  # halves; below that, nothing is learned
-L2 = 0.01
+PULL = 6.0  # L2 strength, divided by the number of tests
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,10 @@ def fit_brier(numbers: Tensor, same: Tensor) -> Tensor:
     """Logistic weights [C] float64 with the least Brier score, found from those with the least log-loss, which is
     convex. The first number is constant and not penalised."""
 
+    l2 = PULL * 2 * SPLITS / len(same)
+
     def penalty(at: Tensor) -> Tensor:
-        return L2 / 2 * at[1:].square().sum() + L2 / 100 * at[0].square()
+        return l2 / 2 * at[1:].square().sum() + l2 / 100 * at[0].square()
 
     start = minimise(lambda at: cross_entropy(numbers @ at, same) + penalty(at), torch.zeros(numbers.shape[1]))
     return minimise(lambda at: ((numbers @ at).sigmoid() - same).square().mean() + penalty(at) / 4, start)

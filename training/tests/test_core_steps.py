@@ -43,6 +43,12 @@ def planted(problems: int = 40, seed: int = 0, strength: float = 1.0) -> StepEff
 NOISE = planted(seed=9, strength=0.0)
 
 
+@pytest.fixture(autouse=True)
+def fewer_regroupings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of them: p is rougher, and the tests of this module are faster."""
+    monkeypatch.setattr(effect, "DRAWS", 200)
+
+
 @cache
 def fitted() -> StepFit:
     return fit_steps(planted())
@@ -213,18 +219,19 @@ def test_a_test_of_one_rollout_has_no_halves() -> None:
 
 def test_claims_of_whole_tests_replicate_as_often_as_the_head_says() -> None:
     """Learned from halves, checked on whole tests, each against a fresh one of the same size."""
-    found = fit_claims(made_tests(16), None)
+    found = fit_claims(made_tests(30), None)
     assert found.report["brier"] < found.report["brier_of_rate"]
     head = Head(CONFIG, number=1)
     with torch.no_grad():
         head.steps.claim.copy_(found.weight)
-    first, fresh = made_tests(30, seed=5), made_tests(30, seed=6)
+    first, fresh = made_tests(60, seed=5), made_tests(60, seed=6)
     pairs = list(zip(first.tests, fresh.tests, strict=True))
     stated = [head.steps.claim_confidence(one.test, one.features) or 0.0 for one, _ in pairs]
     same = torch.tensor([float(one.test.verdict == other.test.verdict) for one, other in pairs])
     said = torch.tensor(stated)
     assert float(said.mean()) == pytest.approx(float(same.mean()), abs=0.1)
-    assert float((said - same).square().mean()) < float((same.mean() - same).square().mean())
+    rate = found.report["same_verdict"]
+    assert float((said - same).square().mean()) < float((rate - same).square().mean())
     surer, less_sure = said.argsort(descending=True).chunk(2)
     assert same[surer].mean() > same[less_sure].mean()
 
