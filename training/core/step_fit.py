@@ -10,7 +10,6 @@ et al. 1984); the greatest of all is to say nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +19,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from inference.core.step_head import NUMBERS, StepHead
 from training.core.optimise import folds_of, minimise
+from training.core.solver import Basis, Contrasts, descend
 from training.core.step_effects import StepEffects
+from training.core.step_tasks import DecisionTask, EffectTask, Task, rate_logit
 from training.core.views import spread
 
 STRENGTHS = (0.01, 0.05, 0.25, 1.0)
 NOTHING = math.inf  # the strength at which only the mean is left
+INTERCEPT = 10.0  # the constant feature; the larger it is, the less its weight is penalised
 LEAST_SPREAD = 0.05  # nats: τ of effects that hardly differ
-
-Loss = Callable[[Tensor], Callable[[Tensor], Tensor]]
-"""Rows [n] of some steps -> what turns outputs [n] for them into their mean loss."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def fit_steps(steps: StepEffects, seed: int = 0) -> StepFit:
         effect, tau = fit_effects(steps, z, folds)
         decision = fit_decisions(steps, z, folds)
         for weight, at, chosen in ((head.effect, 0, effect), (head.decision, 1, decision)):
-            weight.copy_((back @ chosen.weight).float())
+            weight.copy_(back @ chosen.weight)
             head.base[at] = chosen.base
     report = {
         "tested": len(steps),
@@ -83,7 +82,7 @@ def fit_steps(steps: StepEffects, seed: int = 0) -> StepFit:
         "effect": effect.to_json(),
         "decision_point": decision.to_json(),
     }
-    return StepFit(head, decision.out_of_fold.float(), report)
+    return StepFit(head, decision.out_of_fold, report)
 
 
 def standardise(head: StepHead, features: Tensor) -> None:
@@ -95,28 +94,19 @@ def standardise(head: StepHead, features: Tensor) -> None:
 
 
 def rotated(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Features [N, F] in the at most N directions in which they differ, [N, R] float64, and the way back [F, R].
+    """Features [N, F] in the at most N directions in which they differ, [N, R], and the way back [F, R].
 
     A weight in any other direction would only add to the penalty.
     """
     u, size, directions = torch.linalg.svd(features.double(), full_matrices=False)
     kept = size > 1e-6 * size.max().clamp(min=1e-12)
-    return u[:, kept] * size[kept], directions[kept].T
+    return (u[:, kept] * size[kept]).float(), directions[kept].T.float()
 
 
 def fit_effects(steps: StepEffects, z: Tensor, folds: Tensor) -> tuple[Chosen, float]:
     """Expected effects in nats, and τ: their standard deviation."""
-    known = ~steps.effects.isnan()
-    if not known.any():
-        return nothing(z), LEAST_SPREAD
-    tau = tau_of(steps)
-    wanted = steps.effects.double() / tau
-
-    def loss(rows: Tensor) -> Callable[[Tensor], Tensor]:
-        own, order = wanted[rows], listwise(wanted[rows], steps.traces[rows])
-        return lambda outputs: (outputs - own).square().mean() / 2 + order(outputs)
-
-    found = choose(z, known, steps.problems, folds, loss)
+    tau, known = tau_of(steps), ~steps.effects.isnan()
+    found = choose(EffectTask(steps.effects / tau, steps.traces), z, known, steps.problems, folds)
     return Chosen(tau * found.weight, tau * found.base, tau * found.out_of_fold, found.l2, found.losses), tau
 
 
@@ -126,39 +116,13 @@ def tau_of(steps: StepEffects) -> float:
     return max(LEAST_SPREAD, float(known.std(unbiased=False))) if len(known) else LEAST_SPREAD
 
 
-def listwise(wanted: Tensor, traces: Tensor) -> Callable[[Tensor], Tensor]:
-    """Outputs -> mean over traces with two tested steps or more of KL(softmax wanted ‖ softmax outputs); all [n]."""
-    _, group, counts = torch.unique(traces, return_inverse=True, return_counts=True)
-    kept = counts[group] > 1
-    if not kept.any():
-        return lambda outputs: outputs.sum() * 0
-    own = torch.unique(group[kept], return_inverse=True)[1]
-    target, count = log_softmax(wanted[kept], own), int(own.max()) + 1
-    return lambda outputs: (target.exp() * (target - log_softmax(outputs[kept], own))).sum() / count
-
-
-def log_softmax(values: Tensor, groups: Tensor) -> Tensor:
-    """Log-probabilities [n] within each of the groups [n] that are numbered 0, 1, 2, …"""
-    top = values.detach().max()
-    sums = torch.zeros(int(groups.max()) + 1, dtype=values.dtype).index_add(0, groups, (values - top).exp())
-    return values - top - sums.log()[groups]
-
-
 def fit_decisions(steps: StepEffects, z: Tensor, folds: Tensor) -> Chosen:
     """Logits of a decision point, whose scale is calibrated on the logits out of fold (Platt 1999)."""
     known = ~steps.decisions.isnan()
-    if not known.any():
-        return nothing(z)
-    labels = steps.decisions.double()
-
-    def loss(rows: Tensor) -> Callable[[Tensor], Tensor]:
-        own = labels[rows]
-        return lambda outputs: cross_entropy(outputs, own)
-
-    found = choose(z, known, steps.problems, folds, loss)
+    found = choose(DecisionTask(steps.decisions), z, known, steps.problems, folds)
     if not found.learned:
         return found
-    slope, shift = platt(found.out_of_fold[known], labels[known])
+    slope, shift = platt(found.out_of_fold[known].double(), steps.decisions[known].double())
     return Chosen(
         slope * found.weight,
         slope * found.base + shift,
@@ -169,8 +133,8 @@ def fit_decisions(steps: StepEffects, z: Tensor, folds: Tensor) -> Chosen:
 
 
 def platt(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Slope, never negative, and shift that make logits [n] fit the labels [n] best. A judgement's worth of pull
-    towards leaving them as they are keeps both finite."""
+    """Slope, never negative, and shift that make logits [n] fit the labels [n] best, both float64. A step's worth of
+    pull towards leaving them as they are keeps both finite."""
 
     def loss(at: Tensor) -> Tensor:
         pull = (at - torch.tensor([1.0, 0.0])).square().sum() / len(labels)
@@ -178,23 +142,38 @@ def platt(logits: Tensor, labels: Tensor) -> tuple[float, float]:
 
     slope, shift = minimise(loss, torch.tensor([1.0, 0.0])).tolist()
     if slope < 0:
-        return 0.0, float(torch.logit((labels.sum() + 0.5) / (len(labels) + 1)))
+        return 0.0, rate_logit(labels)
     return slope, shift
 
 
-def nothing(z: Tensor) -> Chosen:
-    return Chosen(torch.zeros(z.shape[1], dtype=torch.float64), 0.0, torch.zeros(len(z)), NOTHING, {})
+def choose(task: Task, z: Tensor, known: Tensor, problems: Tensor, folds: Tensor) -> Chosen:
+    """The output with the greatest L2 strength that does as well out of fold as the best, up to a standard error.
 
-
-def choose(z: Tensor, known: Tensor, problems: Tensor, folds: Tensor, loss: Loss) -> Chosen:
-    """The output with the greatest L2 strength that does as well out of fold as the best, up to a standard error."""
-    tried = {l2: held_out_outputs(z, known, folds, loss, l2) for l2 in (*STRENGTHS, NOTHING)}
+    Every strength is fitted on all known rows and on those outside each fold, at once.
+    """
+    rows, count = known.nonzero()[:, 0], int(folds.max()) + 1
+    if not len(rows):
+        return Chosen(torch.zeros(z.shape[1]), 0.0, torch.zeros(len(z)), NOTHING, {})
+    seen = torch.stack([known & (folds != fold) for fold in (*range(count), -1)], dim=1)
+    columns = seen[rows].repeat(1, len(STRENGTHS))
+    l2 = torch.tensor(STRENGTHS).repeat_interleave(count + 1)
+    weight, base = fit_columns(task.where(rows), z[rows], columns, l2)
+    own = (z @ weight + base).view(len(z), len(STRENGTHS), count + 1)
+    constants = torch.tensor([task.constant(column.nonzero()[:, 0]) for column in seen.T])
+    tried = {strength: own[torch.arange(len(z)), at, folds] for at, strength in enumerate(STRENGTHS)}
+    tried[NOTHING] = constants[folds]
     by_problem = [(known & (problems == one)).nonzero()[:, 0] for one in torch.unique(problems[known])]
-    losses = {l2: torch.stack([loss(rows)(outputs[rows]) for rows in by_problem]) for l2, outputs in tried.items()}
-    best = min(losses, key=lambda l2: float(losses[l2].mean()))
-    chosen = max(l2 for l2 in losses if not clearly_worse(losses[l2], losses[best]))
-    weight, base = fit_output(z, known.nonzero()[:, 0], loss, chosen)
-    return Chosen(weight, base, tried[chosen], chosen, {l2: float(own.mean()) for l2, own in losses.items()})
+    losses = {
+        strength: torch.stack([task.where(rows).loss(outputs[rows]) for rows in by_problem])
+        for strength, outputs in tried.items()
+    }
+    best = min(losses, key=lambda strength: float(losses[strength].mean()))
+    chosen = max(strength for strength in losses if not clearly_worse(losses[strength], losses[best]))
+    named = {strength: float(found.mean()) for strength, found in losses.items()}
+    if chosen == NOTHING:
+        return Chosen(torch.zeros(z.shape[1]), float(constants[-1]), tried[NOTHING], NOTHING, named)
+    at = STRENGTHS.index(chosen) * (count + 1) + count
+    return Chosen(weight[:, at], float(base[at]), tried[chosen], chosen, named)
 
 
 def clearly_worse(losses: Tensor, best: Tensor, errors: float = 1.0) -> bool:
@@ -203,30 +182,14 @@ def clearly_worse(losses: Tensor, best: Tensor, errors: float = 1.0) -> bool:
     return bool(more.mean() > errors * more.std() / len(more) ** 0.5)
 
 
-def held_out_outputs(z: Tensor, known: Tensor, folds: Tensor, loss: Loss, l2: float) -> Tensor:
-    """Outputs [M], those of each fold from the rows of the others."""
-    outputs = torch.zeros(len(z), dtype=torch.float64)
-    for fold in range(int(folds.max()) + 1):
-        weight, base = fit_output(z, (known & (folds != fold)).nonzero()[:, 0], loss, l2)
-        outputs[folds == fold] = z[folds == fold] @ weight + base
-    return outputs
-
-
-def fit_output(z: Tensor, rows: Tensor, loss: Loss, l2: float) -> tuple[Tensor, float]:
-    """Weights [R] and intercept that minimise the loss on `rows` + l2/2 · |weights|².
-
-    The intercept is drawn towards 0 as by one row, so that labels that are all alike leave it finite.
-    """
-    if not len(rows):
-        return torch.zeros(z.shape[1], dtype=torch.float64), 0.0
-    size = 0 if l2 == NOTHING else z.shape[1]
-    own, loss_of = z[rows, :size], loss(rows)
-
-    def penalised(at: Tensor) -> Tensor:
-        penalty = l2 * at[:size].square().sum() if size else torch.zeros(())
-        return loss_of(own @ at[:size] + at[-1]) + penalty / 2 + 0.1 * at[-1].square() / (2 * len(rows))
-
-    found = minimise(penalised, torch.zeros(size + 1))
-    weight = torch.zeros(z.shape[1], dtype=torch.float64)
-    weight[:size] = found[:size]
-    return weight, float(found[-1])
+def fit_columns(task: Task, z: Tensor, columns: Tensor, l2: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights [R, K] and intercepts [K] that minimise the mean loss of the rows in each of the columns [n, K] bool
+    plus l2/2 · |weights|², by the solver of the preferences: a step is compared with a row of zeros."""
+    texts = torch.cat([z, torch.full((len(z), 1), INTERCEPT)], dim=1)
+    rows = torch.arange(len(z))
+    contrasts = Contrasts(rows, torch.full_like(rows, len(z)), torch.ones(len(z)))
+    padded = torch.nn.functional.pad(texts, (0, 0, 0, 1))
+    basis = Basis(padded, texts.square().mean(0), torch.eye(texts.shape[1]))
+    share = columns / columns.sum(0).clamp(min=1)
+    found = descend(basis, contrasts, task.slopes(columns), share, l2, task.bend(columns))
+    return found[:-1], INTERCEPT * found[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -18,7 +19,7 @@ from inference.core.mixing import HeadFlow, Mixing, step_shares
 from inference.core.records import StepTest
 from inference.core.step_head import NUMBERS, rank_scores
 from training.core.claim_fit import fit_claims, halves, replications
-from training.core.fit import teach_steps
+from training.core.fit import one_thread, teach_steps
 from training.core.mixing_fit import divergences, fit_mixing, followed_of
 from training.core.step_effects import StepEffects, TestedStep, decision_of, effect_of, stacked
 from training.core.step_fit import StepFit, fit_steps, platt, rotated, tau_of
@@ -44,9 +45,11 @@ NOISE = planted(seed=9, strength=0.0)
 
 
 @pytest.fixture(autouse=True)
-def fewer_regroupings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of them: p is rougher, and the tests of this module are faster."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A tenth of the regroupings, which makes p rougher, and one thread."""
     monkeypatch.setattr(effect, "DRAWS", 200)
+    with one_thread():
+        yield
 
 
 @cache
