@@ -18,6 +18,7 @@ from inference.core.head import Head, HeadConfig
 from inference.core.mixing import HeadFlow, Mixing, step_shares
 from inference.core.records import StepTest
 from inference.core.step_head import NUMBERS, rank_scores
+from training.core import step_gate
 from training.core.claim_fit import fit_claims, halves, replications
 from training.core.fit import one_thread, teach_steps
 from training.core.mixing_fit import divergences, fit_mixing, followed_of
@@ -46,8 +47,9 @@ NOISE = planted(seed=9, strength=0.0)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A tenth of the regroupings, which makes p rougher, and one thread."""
+    """A tenth of the regroupings, which makes p rougher, a fifth of the bootstrap draws, and one thread."""
     monkeypatch.setattr(effect, "DRAWS", 200)
+    monkeypatch.setattr(step_gate, "RESAMPLES", 100)
     with one_thread():
         yield
 
