@@ -211,8 +211,8 @@ def explain_inversely(
         seed=explainer.seed,
         similarity=settings.SAGE_SIMILARITY,
     )
-    head = head_for(explanation.head_version, model)
-    made = core.explain_inverse(model, trace, head, chosen, progress, kept_rollouts(trace))
+    head, each_head = head_for(explanation.head_version, model), settings.SAGE_KEEP_HEAD_FLOW
+    made = core.explain_inverse(model, trace, head, chosen, progress, kept_rollouts(trace), each_head=each_head)
     explanation.text, explanation.evidence = made.text, made.record.to_json()
     explanation.candidates = [asdict(candidate) for candidate in made.candidates]
     explanation.provenance = {
@@ -222,6 +222,8 @@ def explain_inversely(
     }
     kept = feature_cache(model)
     kept.put(kept.steps(trace), made.step_features)
+    if made.head_flow is not None:
+        kept.put_flow(trace, made.head_flow)
     chosen_one = [candidate.text for candidate in made.candidates].index(made.text)
     kept.put(kept.explanation(trace, made.text), made.candidate_features[chosen_one])
 

@@ -157,6 +157,7 @@ SAGE_DEVICE: str = env.str("SAGE_DEVICE", "cpu")
 SAGE_DTYPE: str = env.str("SAGE_DTYPE", "float32")
 # What tells resamples apart: all-minilm-l6-v2, "own states", words, a folder or a hub name.
 SAGE_SIMILARITY: str = env.str("SAGE_SIMILARITY", "all-minilm-l6-v2")
+SAGE_KEEP_HEAD_FLOW: bool = env.bool("SAGE_KEEP_HEAD_FLOW", False)  # so that a head can learn to mix them
 SAGE_THREADS: int = env.int("SAGE_THREADS", 0)  # 0: all cores but one in `serve`, all cores in a worker
 
 # -- Rating -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from inference.core.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from training.core.step_gate import Interval, StepCheck
     from training.retraining import Data, Trained
 
 CARD = """---
@@ -18,7 +19,8 @@ tags: [reward-model, explanations, preference]
 # Metacognitive head for {model}
 
 A linear scorer on the hidden states of `{model}`{revision}. It scores explanations of that model's answers by how
-much raters may be expected to prefer them, and ranks steps of a chain of thought if it learned to.
+much raters may be expected to prefer them. Where enough steps of chains of thought were tested, it also says what it
+expects of other steps, and how sure a tested claim is.
 
 **Its score is a prediction by a model. It is never human preference**, and must not be reported as one.
 
@@ -40,6 +42,12 @@ of the installation that trained it. Raters are pseudonyms there, and it is not 
 
 {guards}
 
+## Steps
+
+{steps}
+
+An expected effect or a probability is an estimate: it chooses which steps are tested, and is never a finding.
+
 ## Limits
 
 - It works with `{model}`{revision} and the features `{features}` only; anything else is refused when it is loaded.
@@ -51,6 +59,14 @@ of the installation that trained it. Raters are pseudonyms there, and it is not 
 
 {licence} The head is as free to use as the judgements that it learned from: whoever ran the study says.
 """
+
+
+OUTPUTS = {
+    "effect": "expected effect (squared error, nats²)",
+    "decision_point": "decision point (log-loss, nats)",
+    "claim": "confidence of claims (Brier score)",
+    "mixing": "mixing of layers and heads (divergence, nats)",
+}
 
 
 def written(data: Data, trained: Trained) -> str:
@@ -68,6 +84,7 @@ def written(data: Data, trained: Trained) -> str:
         reason=trained.reason,
         scores="\n".join(scored(trained)),
         guards="\n".join(f"- {guard.said}" for guard in report.guards),
+        steps="\n".join(of_steps(trained.steps)),
         features=config.feature_spec,
         licence=licence(config.model),
     )
@@ -93,6 +110,35 @@ def scored(trained: Trained) -> list[str]:
         known = f"{right.mean:.3f} | {right.low:.3f} to {right.high:.3f}" if right else "- | -"
         rows.append(f"| {score.name} | {score.log_loss:.3f} | {known} |")
     return rows
+
+
+def of_steps(check: StepCheck) -> list[str]:
+    """What was learned of steps, what of it is used, and how well the orders of steps did."""
+    lines = [
+        f"Learned from {check.training_steps} tested steps, checked on {check.held_out_steps} of "
+        f"{check.held_out_problems} held-out problems."
+    ]
+    used, outputs = check.used, (check.effect, check.decision_point, check.claim, check.mixing)
+    table = [
+        f"| {OUTPUTS[name]} | {found.loss:.3f} | {found.plain:.3f} | {'yes' if used[name] else 'no'} |"
+        for name, found in zip(used, outputs, strict=True)
+        if found is not None
+    ]
+    if table:
+        lines += ["", "| output | loss | without it | used |", "| --- | --- | --- | --- |", *table]
+    orders = [
+        f"| {score.name} | {digits(score.spearman)} | {digits(score.auroc)} |"
+        for score in check.scores
+        if score.spearman or score.auroc
+    ]
+    if orders:
+        heading = "| order of steps | Spearman with effects | AUROC of decision points |"
+        lines += ["", "With 90 % intervals over problems:", "", heading, "| --- | --- | --- |", *orders]
+    return lines
+
+
+def digits(found: Interval | None) -> str:
+    return "-" if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def licence(model: str) -> str:

@@ -11,11 +11,13 @@ from torch import Tensor
 from inference import core
 from inference.core.feature_cache import FeatureCache
 from inference.core.features import Text
-from inference.core.records import Trace
+from inference.core.mixing import HeadFlow
+from inference.core.records import EvidenceRecord, Trace
 from inference.models import Explanation
 from studies.preferences import Preference, Shown
-from training.core.data import Judged, Pairs, StepEffects, held_out, pairs_of, step_effects_of
+from training.core.data import Judged, Pairs, held_out, pairs_of
 from training.core.fit import Tell
+from training.core.step_effects import StepEffects, TestedStep, stacked
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,29 @@ def slices_of(row: Preference) -> dict[str, str]:
 
 
 def step_effects(rows: Iterable[Preference], cache: FeatureCache, size: int, testing: bool) -> StepEffects:
-    """Every step whose causal effect was tested, of the held-out problems if `testing`, else of the others.
+    """Every step that was tested, of the held-out problems if `testing`, else of the others.
 
-    A step that no resample replaced has effect 0: the model knew nothing else to write there.
+    Without features of this version's spec a trace is left out. Tests that two explanations share count once.
     """
-    ids = {shown.id for row in rows if held_out(row.problem) == testing for shown in (row.first, row.second)}
-    features, effects = [], []
-    explanations = Explanation.objects.exclude(evidence={}).select_related("trace").in_bulk(sorted(ids))
-    for explanation in explanations.values():
-        known = cache.get(cache.steps(Trace.from_json(explanation.trace.record)))
+    problems = {
+        shown.id: row.problem for row in rows if held_out(row.problem) == testing for shown in (row.first, row.second)
+    }
+    explanations = Explanation.objects.exclude(evidence={}).select_related("trace").in_bulk(sorted(problems))
+    found: dict[str, TestedStep] = {}
+    flows: dict[str, HeadFlow] = {}
+    for pk, explanation in sorted(explanations.items()):
+        trace = Trace.from_json(explanation.trace.record)
+        known = cache.get(cache.steps(trace))
         if known is not None:
-            tests = explanation.evidence["tests"]
-            features += [known[test["step"]] for test in tests]
-            effects += [test["effect"] or 0.0 for test in tests]
-    return step_effects_of(features, effects, size)
+            for row in tested_steps(explanation, trace, problems[pk], known):
+                found.setdefault(f"{row.trace} {row.test}", row)
+            flow = cache.get_flow(trace)
+            flows |= {f"{explanation.trace.pk}": flow} if flow else {}
+    return stacked(list(found.values()), size, flows)
+
+
+def tested_steps(explanation: Explanation, trace: Trace, problem: str, features: Tensor) -> list[TestedStep]:
+    """The tests of one evidence record, of a trace whose steps have features [S, F]."""
+    outcomes, answer, name = len(trace.problem.options), trace.answer.text, f"{explanation.trace.pk}"
+    tests = EvidenceRecord.from_json(explanation.evidence).tests
+    return [TestedStep(features[test.step], test, outcomes, answer, problem, name) for test in tests]

@@ -16,7 +16,7 @@ from django.utils import timezone
 from torch import Tensor
 
 from inference import core, heads, worker
-from inference.core.head import Head, HeadMismatchError, Scorer
+from inference.core.head import Head, HeadMismatchError
 from inference.core.provenance import code_version
 from inference.models import HeadVersion, Promotion
 from studies.models import Study
@@ -24,11 +24,12 @@ from training import attempts, card, files, material, snapshot
 from training.attempts import RefusedError
 from training.core import gate
 from training.core.checks import LEAST_DECIDED, LEAST_PROBLEMS, check_amount
-from training.core.data import HELD_OUT_SHARE, SALT, Pairs, StepEffects, split
+from training.core.data import HELD_OUT_SHARE, SALT, Pairs, split
 from training.core.davidson import agreement
 from training.core.fit import Fitted, Tell, fit_head, silent
-from training.core.gate import GateReport, StepCheck
+from training.core.gate import GateReport
 from training.core.resampling import resampling
+from training.core.step_gate import StepCheck, check_steps, keep_what_is_better
 from training.models import Attempt, TrainingRun
 
 log = logging.getLogger(__name__)
@@ -167,7 +168,8 @@ def train(wanted: Wanted, data: Data, held: Attempt, tell: Tell) -> Trained:
         fitted = fit_head(
             training, config, seed=wanted.seed, tell=tell, steps=seen, margins=files.margins(data.files, pairs)
         )
-        checked = check_steps(fitted.head, seen, unseen)
+        checked = check_steps(fitted.head, seen, unseen, wanted.seed)
+        keep_what_is_better(fitted.head, checked)
         tell("judging on held-out problems", 0.95)
         report = judged(wanted, data, fitted.head, current, held_out, held)
     except ValueError as error:
@@ -196,14 +198,6 @@ def head_in_use(data: Data) -> Head:
             f"The head in use cannot be compared with: {error} To start anew without it: "
             f"manage.py heads promote 0 --model {data.model.name} --reason '...'"
         ) from error
-
-
-def check_steps(head: Head, seen: StepEffects, unseen: StepEffects) -> StepCheck:
-    """Keep the head's step scores only if they predict held-out tests; else it ranks no steps."""
-    checked = gate.check_steps(head.step, seen, unseen)
-    if not checked.better:
-        head.step.load_state_dict(Scorer(head.config.step_size).state_dict())
-    return checked
 
 
 def judged(wanted: Wanted, data: Data, new: Head, current: Head, held_out: Pairs, held: Attempt) -> GateReport:
@@ -313,5 +307,5 @@ def metrics_of(trained: Trained) -> dict[str, Any]:
         **trained.report.to_json(),
         "slices": trained.slices,
         "fit": trained.fitted.to_json(),
-        "steps": {**asdict(trained.steps), "used": trained.steps.better},
+        "steps": trained.steps.to_json(),
     }

@@ -17,6 +17,7 @@ from torch import Tensor
 from inference.core.features import Text, text_features
 from inference.core.head import HeadConfig
 from inference.core.language_model import LanguageModel
+from inference.core.mixing import HeadFlow
 from inference.core.reasoning import silent
 from inference.core.records import Progress, Trace
 
@@ -39,8 +40,12 @@ class FeatureCache:
         return self._path(text.question, text.answer, text.explanation)
 
     def steps(self, trace: Trace) -> Path:
-        """Where the features [S, H + 5] of the steps of `trace` belong."""
+        """Where the features [S, F] of the steps of `trace` belong."""
         return self._path(trace.prompt, trace.chain)
+
+    def flow(self, trace: Trace) -> Path:
+        """Where the attention of each head over `trace` belongs."""
+        return self._path("flow of each head", trace.prompt, trace.chain)
 
     def features(self, model: LanguageModel | None, texts: Sequence[Text], tell: Progress = silent) -> Tensor:
         """Features [N, F] float32 of N texts; only those that are not cached yet are computed, and then stored.
@@ -77,9 +82,22 @@ class FeatureCache:
             return None
 
     def put(self, path: Path, features: Tensor) -> None:
+        self._write(path, {"features": features.detach().cpu().to(torch.float16).contiguous()})
+
+    def get_flow(self, trace: Trace) -> HeadFlow | None:
+        """None when it was not kept."""
+        try:
+            return HeadFlow.from_tensors(load(self.flow(trace).read_bytes()))
+        except FileNotFoundError:
+            return None
+
+    def put_flow(self, trace: Trace, flow: HeadFlow) -> None:
+        self._write(self.flow(trace), flow.to_tensors())
+
+    def _write(self, path: Path, tensors: dict[str, Tensor]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
-        partial.write_bytes(save({"features": features.detach().cpu().to(torch.float16).contiguous()}))
+        partial.write_bytes(save(tensors))
         partial.replace(path)
 
     def _path(self, *contents: str) -> Path:

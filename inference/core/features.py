@@ -38,7 +38,15 @@ class Text:
 def head_config(model: LanguageModel) -> HeadConfig:
     """The configuration that a head for this model has to have."""
     layers = tuple(sorted({max(1, round(model.layers * depth)) for depth in DEPTHS}))
-    return HeadConfig(model.name, model.revision, model.hidden, default_layer(model), layers)
+    return HeadConfig(
+        model.name,
+        model.revision,
+        model.hidden,
+        default_layer(model),
+        layers,
+        depth=model.layers,
+        heads=model.heads,
+    )
 
 
 def explanation_features(

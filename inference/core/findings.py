@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torch import Tensor
+
 from inference.core.flow import rollout
 from inference.core.inversion import Inversion
 from inference.core.records import Confidences, Source, StepEvidence, StepTest, Trace
 from inference.core.roles import role
+from inference.core.step_head import StepHead
 from inference.core.steps import content
 
 SOURCES = 3  # earlier steps named for each
 
 
-def findings(trace: Trace, inversion: Inversion, tests: Sequence[StepTest]) -> tuple[StepEvidence, ...]:
-    """One for each of `tests`, in the same order. The head predicts no claim's confidence yet: it is None."""
+def findings(
+    trace: Trace, inversion: Inversion, tests: Sequence[StepTest], head: StepHead, features: Tensor
+) -> tuple[StepEvidence, ...]:
+    """One for each of `tests`, in the same order. features [S, F] of all steps, for the head's confidence."""
     return tuple(
         StepEvidence(
             step=test.step,
             role=role(trace.problem.question, trace.steps[test.step].text),
             quotation=content(trace.steps[test.step].text) or trace.steps[test.step].text,
             rested_on=rested_on(inversion, test.step),
-            confidence=confidences(trace.answer.text, test),
+            confidence=confidences(trace.answer.text, test, head.claim_confidence(test, features[test.step])),
         )
         for test in tests
     )
@@ -47,13 +52,14 @@ def rested_on(inversion: Inversion, step: int) -> tuple[Source, ...]:
     return tuple(Source(earlier, shares[earlier] / total) for earlier in largest)
 
 
-def confidences(answer: str, test: StepTest) -> Confidences:
+def confidences(answer: str, test: StepTest, claim: float | None = None) -> Confidences:
     """The trace is no sample of its own answer; a sample without a readable answer does not agree with it."""
     samples = total(test.kept_answers) + total(test.different_answers) - 1
     agreeing = test.kept_answers.get(answer, 0) + test.different_answers.get(answer, 0) - 1
     return Confidences(
         answer=agreeing / samples if samples > 0 else None,
         step=1 - test.different / test.rollouts if test.rollouts else None,
+        claim=claim,
     )
 
 

@@ -1,9 +1,9 @@
 """The metacognitive head: scores explanations by expected preference, and steps by expected effect.
 
 A linear Bradley-Terry reward on frozen features (Bradley & Terry 1952; reward modelling as in Christiano et al.
-2017), eight more of its kind fitted on resampled problems, whose spread says how sure it is, and a linear step
-scorer. H is the hidden size of the base model. What the explanation features are, says features.py. Step features,
-[H + 5]: mean hidden state over the step's tokens at `layer`, then the first five `StepSignals`.
+2017), eight more of its kind fitted on resampled problems, whose spread says how sure it is; what it says of steps
+(step_head.py), and how it mixes layers and heads of the base model's attention (mixing.py). H is the hidden size of
+the base model. What the features are, say features.py and step_features.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-FEATURE_SPEC = "packed/2"
+from inference.core.mixing import Mixing
+from inference.core.step_head import NUMBERS, StepHead
+
+FEATURE_SPEC = "packed/3"
 SURFACE = ("log_tokens", "log_tokens_squared", "mean_logprob")
 """The explanation features after the hidden states: numbers that can be seen and named."""
 
@@ -32,6 +35,7 @@ class HeadConfig:
     """What a head's numbers mean: valid only together with exactly this base model and feature spec.
 
     `layers` (counted from 1) are those whose hidden states the explanation features hold, `layer` that of the steps.
+    `depth` counts all layers and `heads` the attention heads of each, which can be mixed; 0 where nothing mixes them.
     """
 
     model: str
@@ -40,6 +44,8 @@ class HeadConfig:
     layer: int
     layers: tuple[int, ...]
     feature_spec: str = FEATURE_SPEC
+    depth: int = 0
+    heads: int = 0
 
     @property
     def explanation_size(self) -> int:
@@ -52,11 +58,15 @@ class HeadConfig:
 
     @property
     def step_size(self) -> int:
-        return self.hidden + 5
+        return 2 * self.hidden + len(NUMBERS)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> HeadConfig:
-        """Raises HeadMismatchError where a field is missing or unknown."""
+        """Raises HeadMismatchError for another feature spec, and where a field is missing or unknown."""
+        if data.get("feature_spec") != FEATURE_SPEC:
+            raise HeadMismatchError(
+                f"it has feature_spec {data.get('feature_spec')!r}, but this version has {FEATURE_SPEC!r}; retrain it"
+            )
         if set(data) != {field.name for field in fields(cls)}:
             raise HeadMismatchError(f"a head's config has the fields {[field.name for field in fields(cls)]}")
         return cls(**(data | {"layers": tuple(data["layers"])}))
@@ -132,7 +142,8 @@ class Head(nn.Module):
         self.config = config
         self.number = number
         self.preference = Preference(config.explanation_size)
-        self.step = Scorer(config.step_size)
+        self.steps = StepHead(config.step_size)
+        self.mixing = Mixing(config.depth, config.heads)
         self.register_buffer("bootstrap", torch.zeros(BOOTSTRAPS, len(self.preference.weight)))
         self.register_buffer("calibration", torch.tensor([1.0, 0.0, 0.0]))
 
@@ -143,8 +154,13 @@ class Head(nn.Module):
 
     @property
     def ranks_steps(self) -> bool:
-        """Whether it learned from tested steps; without any, its step scores are all 0."""
-        return bool(self.step.weight.any())
+        """Whether it learned from tested steps; without any, it expects nothing of them."""
+        return self.steps.ranks
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it learned which attention to follow; if not, the plain rollout is all there is."""
+        return self.mixing.learned
 
     @property
     def name(self) -> str:

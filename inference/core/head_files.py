@@ -112,6 +112,8 @@ def read(path: Path, number: int = 1) -> Head:
     try:
         head = Head(HeadConfig.from_json(json.loads(config)), number)
         head.load_state_dict(load_tensors(weights))
+    except HeadMismatchError as error:
+        raise HeadMismatchError(f"{path} is no head of this version: {error}.") from error
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:  # of json, torch and safetensors
         raise HeadMismatchError(f"{path} is no head of this version: {error}") from error
     return head.eval()

@@ -18,10 +18,13 @@ from inference.core.inversion import Inversion, invert, states_answer
 from inference.core.kept import Kept
 from inference.core.language_model import LanguageModel
 from inference.core.looks import LOOKS
+from inference.core.mixing import HeadFlow
 from inference.core.ranking import likely_and_mattered, probed
 from inference.core.reasoning import silent, worked_examples
-from inference.core.records import Candidate, EvidenceRecord, Progress, StepTest, Trace
+from inference.core.records import Candidate, EvidenceRecord, Progress, StepSignals, StepTest, Trace
 from inference.core.similarity import DEFAULT, loaded
+from inference.core.step_features import step_features
+from inference.core.step_head import rank_scores
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,17 @@ class InverseSettings:
 
 @dataclass(frozen=True)
 class InverseExplanation:
-    """`text` is one of `candidates`. step_features [S, H + 5], candidate_features [N, F], both float32."""
+    """`text` is one of `candidates`. step_features [S, F'], candidate_features [N, F], both float32.
+
+    `head_flow` is the attention of each head, where it was asked for or the head mixes them itself.
+    """
 
     text: str
     candidates: tuple[Candidate, ...]
     record: EvidenceRecord
     step_features: Tensor
     candidate_features: Tensor
+    head_flow: HeadFlow | None = None
 
 
 def explain_inverse(
@@ -60,10 +67,13 @@ def explain_inverse(
     settings: InverseSettings | None = None,
     progress: Progress = silent,
     kept: Kept | None = None,
+    *,
+    each_head: bool = False,
 ) -> InverseExplanation:
     """Explain `trace`: the record of what was measured, and the text about it that the head prefers.
 
-    `kept` holds rollouts of an earlier, interrupted call with the same settings, and gets those of this one. Raises
+    `kept` holds rollouts of an earlier, interrupted call with the same settings, and gets those of this one.
+    `each_head` hands back the attention of each head as well, from which a later head learns to mix them. Raises
     ValueError when the head is not for this model or reads another layer than the settings ask for, SimilarityError
     where there is no such similarity.
     """
@@ -71,9 +81,13 @@ def explain_inverse(
     layer = checked_layer(model, head, settings)
     similarity = loaded(settings.similarity, model)
     progress("Following the attention back", 0.0)
-    inversion = invert(model, trace, layer, worked_examples(model, trace.problem.asks))
-    inversion = replace(inversion, signals=probed(model, trace, inversion))
-    scores = step_scores(head, inversion)
+    examples = worked_examples(model, trace.problem.asks)
+    inversion = invert(model, trace, layer, examples, each_head=each_head or head.mixes)
+    flow = head_flow(inversion)
+    inversion = replace(inversion, signals=mixed(head, flow, probed(model, trace, inversion)))
+    step_own = step_features(inversion.step_states, inversion.signals)
+    estimates = head.steps.estimates(step_own)
+    scores = rank_scores(estimates) if estimates else likely_and_mattered(inversion.signals)
     wanted = ranked(trace, scores)[: settings.tested_steps]
     tests = test_steps(
         model,
@@ -90,7 +104,12 @@ def explain_inverse(
     )
     record = evidence(trace, inversion, head, scores, tests, settings)
     done = {test.step for test in tests}
-    record = replace(record, over_budget=tuple(step for step in wanted if step not in done))
+    record = replace(
+        record,
+        over_budget=tuple(step for step in wanted if step not in done),
+        estimates=estimates,
+        findings=findings(trace, inversion, tests, head.steps, step_own),
+    )
     progress("Writing the explanation", 0.95)
     texts = tuple(supported_only(record, text) for text in candidates(record, settings.candidates))
     features = explanation_features(model, trace, [candidate.text for candidate in texts], head.config)
@@ -98,7 +117,7 @@ def explain_inverse(
     progress("Writing the explanation", 1.0)
     _, claims, _ = supported(record, chosen.text)
     record = replace(record, claims=tuple(claims), rejected=chosen.rejected)
-    return InverseExplanation(chosen.text, scored, record, inversion.step_features, features)
+    return InverseExplanation(chosen.text, scored, record, step_own, features, flow)
 
 
 def checked_layer(model: LanguageModel, head: Head, settings: InverseSettings) -> int:
@@ -116,14 +135,18 @@ def shared(progress: Progress) -> Progress:
     return lambda stage, share: progress(stage, 0.1 + 0.8 * share)
 
 
-def step_scores(head: Head, inversion: Inversion) -> tuple[float, ...]:
-    """One score for each step, by which steps are tested first.
+def head_flow(inversion: Inversion) -> HeadFlow | None:
+    if inversion.heads is None:
+        return None
+    return HeadFlow(inversion.heads, inversion.segments.step_of, inversion.segments.answer)
 
-    A head that learned from no tested step ranks nothing; then the signals do.
-    """
-    if head.ranks_steps:
-        return tuple(head.step(inversion.step_features).tolist())
-    return likely_and_mattered(inversion.signals)
+
+def mixed(head: Head, flow: HeadFlow | None, signals: tuple[StepSignals, ...]) -> tuple[StepSignals, ...]:
+    """The signals, with the flow that the head learned to follow beside the plain one, if it did."""
+    if flow is None or not head.mixes:
+        return signals
+    shares = head.mixing.flow(flow, len(signals))
+    return tuple(replace(signal, learned_flow=share) for signal, share in zip(signals, shares, strict=True))
 
 
 def ranker(head: Head, inversion: Inversion) -> str:
@@ -156,7 +179,6 @@ def evidence(
         step_scores=scores,
         tests=tuple(tests),
         settings=asdict(replace(settings, layer=inversion.layer)),
-        findings=findings(trace, inversion, tests),
         read_by=trace.answer.read_by,
     )
 

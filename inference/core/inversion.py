@@ -37,13 +37,13 @@ class Segments:
 
 @dataclass(frozen=True)
 class Inversion:
-    """What the pass gives. flow [L, S', S'] over `segments`; step_features [S, H + 5] float32 (see head.py).
+    """What the pass gives. flow [L, S', S'] over `segments`; step_states [S, 2H] float32: mean and last hidden state.
 
     heads [L, H, S', S'] is the flow of each attention head, where it was asked for.
     """
 
     signals: tuple[StepSignals, ...]
-    step_features: Tensor
+    step_states: Tensor
     flow: Tensor
     segments: Segments
     layer: int
@@ -65,7 +65,7 @@ def invert(
     *,
     each_head: bool = False,
 ) -> Inversion:
-    """Signals and features of each step of `trace`, from one forward pass.
+    """Signals and hidden states of each step of `trace`, from one forward pass.
 
     `layer` counts decoder layers from 1; by default two thirds of the depth. What `prefix` shares with the prompt is
     not computed again; `each_head` keeps the flow of the heads apart. Raises ValueError for a layer outside 1..L,
@@ -84,10 +84,9 @@ def invert(
     flow = tape.flow()
     check_finite(flow, heard[0])
     signals = step_signals(trace, inverse_flow(flow, segments, len(trace.steps)))
-    pooled = pooled_steps(heard[0][0, len(trace.prompt_ids) - known :], trace)
-    features = torch.cat([pooled, torch.tensor([read_by_head(signal) for signal in signals])], dim=1)
+    states = pooled_steps(heard[0][0, len(trace.prompt_ids) - known :], trace)
     heads = tape.heads() if each_head else None
-    return Inversion(signals, features, flow, segments, layer, PrefixCache(ids, cache), heads)
+    return Inversion(signals, states, flow, segments, layer, PrefixCache(ids, cache), heads)
 
 
 def segmented(trace: Trace, at: int | None = None) -> Segments:
@@ -167,11 +166,6 @@ def step_signals(trace: Trace, flow: list[float]) -> tuple[StepSignals, ...]:
     return tuple(signals)
 
 
-def read_by_head(signal: StepSignals) -> tuple[float, ...]:
-    """The last step features, in the order that head.py gives."""
-    return (signal.inverse_flow, signal.fork_entropy, signal.mean_entropy, signal.position, signal.length)
-
-
 def fork_start(trace: Trace, index: int) -> int:
     """The first token of the step's own words: its label ("Step 2:") leaves no choice."""
     step = trace.steps[index]
@@ -185,6 +179,6 @@ def fork_start(trace: Trace, index: int) -> int:
 
 
 def pooled_steps(hidden: Tensor, trace: Trace) -> Tensor:
-    """Mean hidden state over each step's tokens: [S, H] float32. hidden [tokens of the chain, H]."""
-    spans = [hidden[step.token_start : step.token_end] for step in trace.steps]
-    return torch.stack([span.float().mean(0) for span in spans]).cpu()
+    """Mean and last hidden state over each step's tokens: [S, 2H] float32. hidden [tokens of the chain, H]."""
+    spans = [hidden[step.token_start : step.token_end].float() for step in trace.steps]
+    return torch.stack([torch.cat([span.mean(0), span[-1]]) for span in spans]).cpu()

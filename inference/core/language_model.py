@@ -30,7 +30,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class LanguageModel:
-    """`hidden` is the width H of the hidden states, `layers` the number of decoder layers L.
+    """`hidden` is the width H of the hidden states, `layers` the number of decoder layers L, `heads` that of
+    the attention heads of each.
 
     `plain` says why the prompt is plain text and not the model's own chat template, "" where it is that. `commit` is
     that of the hub from which the model was loaded, "" for other sources.
@@ -48,6 +49,7 @@ class LanguageModel:
         self.revision = revision
         self.hidden: int = module.config.get_text_config().hidden_size
         self.layers: int = module.config.get_text_config().num_hidden_layers
+        self.heads: int = module.config.get_text_config().num_attention_heads
         self.end_ids = end_ids(module, tokenizer)
         self._prefixes: dict[tuple[int, ...], PrefixCache] = {}
 

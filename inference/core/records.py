@@ -137,12 +137,13 @@ class StepSignals:
     mean_entropy: float  # nats
     position: float  # 0 first step, 1 last
     length: int  # tokens
-    # The head does not read what follows. None: stored before these were measured, or the model cannot be probed.
+    # None: stored before these were measured, or the model cannot be probed.
     position_flow: float | None = None  # inverse_flow of a model that attends alike to all it sees: its baseline
     answer_margin: float | None = None  # before the step, the best option's probability minus the second's
     trajectory_shift: float | None = None  # how far the step moved the options' distribution, nats, 0 to ln 2
     suppression: float | None = None  # what the answer's log-probability loses when it may not look here, nats
     by_position: dict[str, float] | None = None  # each other signal as the step's place alone gives it (position.py)
+    learned_flow: float | None = None  # inverse_flow by the head's own mixing of layers and heads, if it learned one
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,18 @@ class StepTest:
 
 
 @dataclass(frozen=True)
+class StepEstimate:
+    """What a head expects of a step, without any rollout. It chooses what is tested; it is never a finding.
+
+    `effect`: expected effect beyond chance (`StepTest.excess`), nats, at least 0. `decision_point`: probability, 0 to
+    1, that a test confirms the step. None for what the head did not learn.
+    """
+
+    effect: float | None
+    decision_point: float | None
+
+
+@dataclass(frozen=True)
 class Source:
     """`share` of the attention of a step, followed back, that lands on the earlier `step`; earlier ones sum to 1."""
 
@@ -189,7 +202,7 @@ class Confidences:
     """Three that are easily confused, each 0 to 1, None where nothing tells it. None of them says what is right.
 
     `answer`: share of the samples at this step that come to the trace's answer. `step`: share of its replacements
-    that stay similar to it. `claim`: the head's, that what is claimed of the step would be confirmed.
+    that stay similar to it. `claim`: the head's, that a fresh test of the same size would come to the same verdict.
     """
 
     answer: float | None
@@ -230,7 +243,8 @@ class EvidenceRecord:
     """Everything measured about a trace: the only thing that an explanation may claim from.
 
     `claims` are the sentences of the explanation that was made from it, `rejected` how many more were written and
-    left out. `schema` 1 had neither, nor `findings`; 3 has what stands with a default of None in what it is made of.
+    left out; `estimates` are a head's guesses, one for each step. `schema` 1 had neither claims nor findings; 3 has
+    what stands with a default of None in what it is made of.
     """
 
     question: str
@@ -247,6 +261,7 @@ class EvidenceRecord:
     over_budget: tuple[int, ...] = ()  # steps that were to be tested, had any of their rollouts fitted the budget
     rejected: int = 0
     read_by: str = ""  # how the answer was read (see Answer); "likelihood": it was put behind the chain, as last step
+    estimates: tuple[StepEstimate, ...] = ()  # of the head that ranked the steps; empty without one
 
     @property
     def decision_points(self) -> tuple[StepTest, ...]:
@@ -267,6 +282,7 @@ class EvidenceRecord:
             "signals": tuple(StepSignals(**signal) for signal in data["signals"]),
             "step_scores": tuple(data["step_scores"]),
             "over_budget": tuple(data.get("over_budget", ())),
+            "estimates": tuple(StepEstimate(**estimate) for estimate in data.get("estimates", ())),
             "tests": tuple(step_test(test) for test in data["tests"]),
             "findings": tuple(step_evidence(finding) for finding in data.get("findings", ())),
             "claims": tuple(

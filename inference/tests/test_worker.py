@@ -99,6 +99,18 @@ def test_every_row_says_how_it_was_made(stand_in: Any, problems: list[Problem], 
     assert inverse.provenance["settings"]["similarity"] == "words"
 
 
+def test_the_attention_of_each_head_is_kept_where_it_is_asked_for(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer], settings: Any
+) -> None:
+    for problem, wanted in zip(problems, (False, True), strict=True):
+        settings.SAGE_KEEP_HEAD_FLOW = wanted
+        ask_all([problem], explainers)
+        work_until_done()
+        trace = core.Trace.from_json(problem.traces.get().record)
+        kept = worker.feature_cache(worker.language_model("", "")).get_flow(trace)
+        assert (kept is not None) == wanted
+
+
 def test_working_again_changes_nothing(stand_in: Any, problems: list[Problem], explainers: list[Explainer]) -> None:
     ask_all(problems[:1], explainers)
     work_until_done()

@@ -203,20 +203,3 @@ def within(problems: Tensor) -> tuple[Tensor, Tensor]:
     pairs = [torch.combinations(order[start : start + size]) for start, size in zip(starts, sizes, strict=False)]
     first, second = torch.cat([torch.zeros(0, 2, dtype=torch.int64), *pairs]).T
     return first, second
-
-
-@dataclass(frozen=True)
-class StepEffects:
-    """M steps with features [M, F] float32 and measured causal effects [M] (nats)."""
-
-    features: Tensor
-    effects: Tensor
-
-    def __len__(self) -> int:
-        return len(self.effects)
-
-
-def step_effects_of(features: Sequence[Tensor], effects: Sequence[float], size: int) -> StepEffects:
-    """Stack M steps; M may be 0, so the feature `size` F is given."""
-    stacked = torch.stack(list(features)) if features else torch.zeros(0, size)
-    return StepEffects(stacked, torch.tensor(effects, dtype=torch.float32))

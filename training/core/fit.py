@@ -14,16 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.core.head import BOOTSTRAPS, SURFACE, Head, HeadConfig, Preference, Scorer
+from inference.core.head import BOOTSTRAPS, SURFACE, Head, HeadConfig, Preference
 from training.core.calibration import Calibration, Reliability, reliability
 from training.core.checks import check
-from training.core.data import Margins, Pairs, StepEffects, length_matched, numbered
+from training.core.claim_fit import fit_claims
+from training.core.data import Margins, Pairs, length_matched, numbered
 from training.core.davidson import accuracy
+from training.core.mixing_fit import fit_mixing
 from training.core.parts import Data, Part, calibration_of, choose_part, data_of, fit_columns, mean_loss
 from training.core.raters import judgement_weights, rater_weights
-from training.core.views import Scene, judged_texts, scene_of, spread, standardising, view_of
+from training.core.step_effects import StepEffects
+from training.core.step_fit import fit_steps, tau_of
+from training.core.views import Scene, judged_texts, scene_of, standardising, view_of
 
-SIGNALS = 5  # the last step features: the StepSignals
 CURVE = (0.25, 0.5, 0.75)  # shares of the training problems for the learning curve
 
 Tell = Callable[[str, float], None]
@@ -78,6 +81,7 @@ class Fitted:
     judgements: int
     decided: int
     problems: int
+    steps: dict[str, Any]  # what was learned of tested steps, and how it was chosen
 
     def to_json(self) -> dict[str, Any]:
         """All but tensors."""
@@ -115,8 +119,8 @@ def fit_head(
 ) -> Fitted:
     """Fit a head for `config` on judgements about texts with that config's features.
 
-    `margins` are averaged in where that predicts unseen problems better; `steps` train the step scores. `seed` draws
-    the problems of the bootstrap heads. Raises UnfitDataError for data that cannot be trained on.
+    `margins` are averaged in where that predicts unseen problems better; `steps` teach what the head says of steps.
+    `seed` draws the problems of the bootstrap heads. Raises UnfitDataError for data that cannot be trained on.
     """
     check(pairs)
     with one_thread(), torch.no_grad():
@@ -129,9 +133,10 @@ def fit_head(
         data = replace(data, weight=data.weight * trust)
         tell("fitting", 0.8)
         weights = fitted_weights(scene, data, best, bootstrap_columns(pairs, seed))
-        head = assembled(config, number, preference, weights, best.calibration, steps)
+        head = assembled(config, number, preference, weights, best.calibration)
+        taught = {} if steps is None else teach_steps(head, steps, seed, tell)
         curve = learning_curve(scene, data, best, seed, tell)
-    return fitted(head, best, recipes, curve, pairs, trust)
+    return fitted(head, best, recipes, curve, pairs, trust, taught)
 
 
 def known_margins(margins: Margins | None, pairs: Pairs) -> Margins | None:
@@ -194,16 +199,27 @@ def assembled(
     preference: Preference,
     weights: Tensor,
     calibration: Calibration,
-    steps: StepEffects | None,
 ) -> Head:
     head = Head(config, number)
     head.preference.load_state_dict(preference.state_dict())
     head.preference.weight.copy_(weights[:, 0])
     head.bootstrap.copy_(weights[:, 1:].T)
     head.calibration.copy_(torch.tensor([calibration.scale, calibration.log_nu, calibration.position]))
-    if steps is not None:
-        head.step.load_state_dict(fit_steps(steps).state_dict())
     return head.eval()
+
+
+def teach_steps(head: Head, steps: StepEffects, seed: int = 0, tell: Tell = silent) -> dict[str, Any]:
+    """Teach the head what tested steps tell, one part of the loss after the other: the parts share no weight. Returns
+    how each was chosen."""
+    tell("learning from tested steps", 0.85)
+    found = fit_steps(steps, seed)
+    head.steps.load_state_dict(found.head.state_dict())
+    claims = fit_claims(steps, found.logits if found.head.tells_decisions else None, seed)
+    with torch.no_grad():
+        head.steps.claim.copy_(claims.weight)
+    mixing = fit_mixing(steps, tau_of(steps), head.config.depth, head.config.heads, seed)
+    head.mixing.load_state_dict(mixing.mixing.state_dict())
+    return {**found.report, "claims": claims.report, "mixing": mixing.report}
 
 
 def learning_curve(scene: Scene, data: Data, recipe: Recipe, seed: int, tell: Tell) -> tuple[CurvePoint, ...]:
@@ -234,6 +250,7 @@ def fitted(
     curve: tuple[CurvePoint, ...],
     pairs: Pairs,
     trust: Tensor,
+    taught: dict[str, Any],
 ) -> Fitted:
     names = [recipe_of_one(part) for part in best.parts]
     surface = head.preference.weight[head.preference.size - len(SURFACE) : head.preference.size].tolist()
@@ -258,29 +275,9 @@ def fitted(
         judgements=len(pairs),
         decided=int(pairs.decided.sum()),
         problems=pairs.problem_count,
+        steps=taught,
     )
 
 
 def recipe_of_one(part: Part) -> str:
     return f"layer {part.view.layer}, {'margins' if part.learns_margins else 'preferences'}"
-
-
-def fit_steps(steps: StepEffects, strength: float = 1.0) -> Scorer:
-    """Ridge regression of causal effects on step features; all weights 0 without any step."""
-    scorer = Scorer(steps.features.shape[1])
-    if len(steps):
-        standardise_steps(scorer, steps.features)
-        x = ((steps.features - scorer.mean) / scorer.scale).double()
-        y = (steps.effects - steps.effects.mean()).double()
-        gram = x @ x.T + strength * x.shape[1] * torch.eye(len(x), dtype=torch.float64)
-        with torch.no_grad():
-            scorer.weight.copy_((x.T @ torch.linalg.solve(gram, y)).float())
-    return scorer
-
-
-def standardise_steps(scorer: Scorer, features: Tensor) -> None:
-    """Set the scorer's mean and scale from features [N, F]; the signals count in full, the hidden state as one."""
-    scale = spread(features)
-    scale[: features.shape[1] - SIGNALS] *= (features.shape[1] - SIGNALS) ** 0.5
-    scorer.mean.copy_(features.mean(0))
-    scorer.scale.copy_(scale)

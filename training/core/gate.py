@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.core.head import Head, Scorer
+from inference.core.head import Head
 from training.core.calibration import Calibration, Reliability, calibrate, reliability
-from training.core.data import Pairs, StepEffects, length_matched, numbered, surface_at
+from training.core.data import Pairs, length_matched, numbered, surface_at
 from training.core.davidson import agreement
 from training.core.fit import one_thread
 from training.core.resampling import Estimate, Resampling, resampling
@@ -294,30 +294,3 @@ def by_head(head: Head, name: str = "") -> Contender:
 def by_surface(name: str) -> Difference:
     """A number of the features alone, such as length: log(1 + tokens)."""
     return lambda pairs: pairs.difference(pairs.features[:, surface_at(name)])
-
-
-@dataclass(frozen=True)
-class StepCheck:
-    """Mean squared error (nats²) of step scores on held-out steps, beside that of predicting the mean effect."""
-
-    training_steps: int
-    held_out_steps: int
-    squared_error: float | None
-    squared_error_of_mean: float | None
-
-    @property
-    def better(self) -> bool:
-        if self.squared_error is None or self.squared_error_of_mean is None:
-            return False
-        return self.squared_error < self.squared_error_of_mean
-
-
-def check_steps(scorer: Scorer, training: StepEffects, held_out: StepEffects) -> StepCheck:
-    """Whether step scores predict the causal effects of steps of held-out problems. Never better without any."""
-    if not len(training) or not len(held_out):
-        return StepCheck(len(training), len(held_out), None, None)
-    mean = training.effects.mean()
-    with torch.no_grad():
-        error = (scorer(held_out.features) + mean - held_out.effects).square().mean()
-    of_mean = (mean - held_out.effects).square().mean()
-    return StepCheck(len(training), len(held_out), float(error), float(of_mean))

@@ -15,16 +15,16 @@ from training.core.data import (
     Judged,
     Margins,
     Pairs,
-    StepEffects,
     held_out,
     margins_of_ratings,
     pairs_of,
     split,
 )
 from training.core.davidson import FIRST, SECOND, TIE, accuracy, log_losses, probabilities
-from training.core.fit import Fitted, fit_head, fit_steps
+from training.core.fit import Fitted, fit_head
 from training.core.raters import rater_weights
 from training.core.solver import Contrasts, basis_of, fit_preferences
+from training.core.step_effects import StepEffects
 
 CONFIG = HeadConfig("standin", "", 3, 1, (1, 2))  # 15 explanation features, the last three are surface numbers
 
@@ -249,12 +249,13 @@ def test_accuracy_counts_an_undecided_score_as_half() -> None:
     assert accuracy(torch.tensor([1.0]), torch.tensor([TIE])) is None
 
 
-def test_step_scores_follow_the_measured_effects() -> None:
+def test_a_head_learns_of_steps_where_there_are_tested_ones() -> None:
     features = torch.randn(80, CONFIG.step_size, generator=torch.Generator().manual_seed(3))
-    scorer = fit_steps(StepEffects(features, 2 * features[:, 4] + 0.5))
-    assert torch.corrcoef(torch.stack([scorer(features).detach(), features[:, 4]]))[0, 1] > 0.95
-    head = fitted(planted(), steps=StepEffects(features, features[:, 4])).head
-    assert head.ranks_steps
+    numbers = torch.arange(40).repeat_interleave(2)
+    steps = StepEffects(features, features[:, -1], (features[:, -1] > 1).float(), numbers, numbers)
+    found = fitted(planted(), steps=steps)
+    assert found.head.ranks_steps
+    assert found.to_json()["steps"]["tested"] == 80
     assert not fitted(planted()).head.ranks_steps
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from inference.core.head import Head
 from training.core import gate
 from training.core.calibration import Calibration
-from training.core.data import Pairs, StepEffects
-from training.core.fit import fit_head, fit_steps
-from training.core.gate import Contender, GateReport, check_steps, judge, judge_head
+from training.core.data import Pairs
+from training.core.fit import fit_head
+from training.core.gate import Contender, GateReport, judge, judge_head
 from training.core.resampling import resampling
 from training.tests.test_core import CONFIG, planted
 
@@ -185,15 +185,3 @@ def test_intervals_are_wider_where_judgements_hang_together() -> None:
     crossed = resampling(ten, 0).estimate(taste)
     assert crossed.high - crossed.low > 2 * (apart.high - apart.low)
     assert judge(TRUE, NOTHING, ten).raters == 10
-
-
-def test_step_scores_are_used_only_where_they_predict_held_out_steps() -> None:
-    random = torch.Generator().manual_seed(4)
-    seen, unseen = (torch.randn(60, CONFIG.step_size, generator=random) for _ in range(2))
-    follows, unrelated = StepEffects(seen, seen[:, 4]), StepEffects(seen, torch.randn(60, generator=random))
-    held_out = StepEffects(unseen, unseen[:, 4])
-    assert check_steps(fit_steps(follows), follows, held_out).better
-    noise = StepEffects(unseen, torch.randn(60, generator=random))
-    assert not check_steps(fit_steps(unrelated), unrelated, noise).better
-    nothing_tested = StepEffects(torch.zeros(0, CONFIG.step_size), torch.zeros(0))
-    assert not check_steps(fit_steps(nothing_tested), nothing_tested, held_out).better

@@ -57,7 +57,21 @@ def test_a_known_preference_is_recovered_promoted_and_explains_what_is_asked_for
         scores = [candidate["score"] for candidate in explanation.candidates]
         assert explanation.text == explanation.candidates[scores.index(max(scores))]["text"]
         assert explanation.provenance["head"] == "head v1"
-        assert explanation.evidence["ranked_by"] == ("head v1" if run.metrics["steps"]["used"] else "signals")
+        used = run.metrics["steps"]["used"]
+        assert explanation.evidence["ranked_by"] == ("head v1" if used else "signals")
+        assert len(explanation.evidence["estimates"]) == (len(explanation.evidence["steps"]) if used else 0)
+
+
+def test_what_is_learned_of_steps_is_checked_on_held_out_ones_and_told(study: Study) -> None:
+    judge(study, raters=8)
+    printed = retrain()
+    found, card = latest().metrics["steps"], (heads.folder() / current().sha256 / "README.md").read_text()
+    assert found["training_steps"] + found["held_out_steps"] == 12
+    assert {score["name"] for score in found["scores"]} >= {"position", "length", "entropy", "attention"}
+    assert f"Of {found['held_out_steps']} held-out tested steps it predicts" in printed
+    assert f"Learned from {found['training_steps']} tested steps" in card
+    assert "never a finding" in card
+    assert latest().metrics["fit"]["steps"]["tested"] == found["training_steps"]
 
 
 def test_a_head_from_shuffled_labels_is_rejected_and_not_even_a_candidate(study: Study) -> None:

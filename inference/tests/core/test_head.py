@@ -12,14 +12,14 @@ import torch
 from inference.core.head import Head, HeadConfig, HeadMismatchError
 from inference.core.head_files import HeadSaveError, save_as
 
-CONFIG = HeadConfig("some/model", "abc", 3, 1, (1, 2))
+CONFIG = HeadConfig("some/model", "abc", 3, 1, (1, 2), depth=2, heads=4)
 
 
 @pytest.fixture
 def trained():
     head = Head(CONFIG, number=4)
     with torch.no_grad():
-        for tensor in (head.preference.weight, head.preference.kinds, head.step.weight, head.bootstrap):
+        for tensor in (head.preference.weight, head.preference.kinds, head.steps.effect, head.mixing.weights):
             tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)))
     return head.eval()
 
@@ -30,6 +30,9 @@ def test_what_is_loaded_gives_identical_scores(trained, tmp_path):
     texts = torch.randn(5, CONFIG.explanation_size)
     assert torch.equal(loaded.score(texts), trained.score(texts))
     assert torch.equal(loaded.spread(texts, texts.flip(0)), trained.spread(texts, texts.flip(0)))
+    steps = torch.randn(5, CONFIG.step_size)
+    assert loaded.steps.estimates(steps) == trained.steps.estimates(steps)
+    assert torch.equal(loaded.mixing.weights, trained.mixing.weights)
     assert (tmp_path / digest / "README.md").read_text() == "# A head"
     hashed = b"".join((tmp_path / digest / name).read_bytes() for name in ("model.safetensors", "config.json"))
     assert hashlib.sha256(hashed).hexdigest() == digest
@@ -61,7 +64,8 @@ def test_a_head_that_is_not_there_is_named(tmp_path):
 
 def test_another_model_revision_layer_or_feature_spec_is_refused_by_name(trained, tmp_path):
     digest = trained.save(tmp_path)
-    for field, other in (("model", "x"), ("revision", "y"), ("layers", (2, 3)), ("feature_spec", "old/1")):
+    others = {"model": "x", "revision": "y", "hidden": 4, "layer": 2, "layers": (2, 3), "feature_spec": "old/1"}
+    for field, other in (others | {"depth": 3, "heads": 5}).items():
         with pytest.raises(HeadMismatchError, match=f"it has {field} ") as refused:
             Head.load(tmp_path, digest, 4, replace(CONFIG, **{field: other}))
         assert repr(other) in str(refused.value)
@@ -104,6 +108,17 @@ def test_a_head_of_an_older_version_is_refused(trained, tmp_path):
     del config["layers"]
     (tmp_path / "head" / "config.json").write_text(json.dumps(config))
     with pytest.raises(HeadMismatchError, match="has the fields"):
+        Head.read(tmp_path / "head")
+
+
+def test_a_head_of_the_earlier_feature_spec_has_to_be_retrained(trained, tmp_path):
+    save_as(trained, tmp_path / "head")
+    config = json.loads((tmp_path / "head" / "config.json").read_text()) | {"feature_spec": "packed/2"}
+    del config["depth"], config["heads"]
+    (tmp_path / "head" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        HeadMismatchError, match="feature_spec 'packed/2', but this version has 'packed/3'; retrain it"
+    ):
         Head.read(tmp_path / "head")
 
 

@@ -18,15 +18,17 @@ from inference.core import (
 )
 from inference.core.ranking import likely_and_mattered
 from inference.core.resampling import start_of
+from inference.core.step_head import NUMBERS
 
 
-def trained(model, **weights):
-    """A head with the given weights, by index, in place of zeros."""
+def trained(model, preference, effect=None):
+    """A head with the given weights, by index, in place of zeros, that expects some effect of every step."""
     head = Head(head_config(model), number=3)
-    for name, values in weights.items():
-        with torch.no_grad():
+    with torch.no_grad():
+        head.steps.base[0] = 2.0
+        for weights, values in ((head.preference.weight, preference), (head.steps.effect, effect or {})):
             for index, value in values.items():
-                getattr(head, name).weight[index] = value
+                weights[index] = value
     return head
 
 
@@ -75,8 +77,9 @@ def test_an_untrained_head_draws_among_the_styles(model, head):
 
 def test_a_trained_head_chooses_the_text_and_the_steps(model, trace):
     width = model.hidden
-    longest = trained(model, preference={2 * width: 1.0}, step={width + 3: 1.0})  # length; position
-    shortest = trained(model, preference={2 * width: -1.0}, step={width + 3: -1.0})
+    position = 2 * width + NUMBERS.index("position")
+    longest = trained(model, {2 * width: 1.0}, {position: 1.0})  # of the preference: length
+    shortest = trained(model, {2 * width: -1.0}, {position: -1.0})
     long, short = explain_inverse(model, trace, longest), explain_inverse(model, trace, shortest)
     assert long.record.ranked_by == "head v3"
     assert [test.step for test in long.record.tests] == [2, 1, 0]

@@ -1,13 +1,16 @@
 """The signals and features of one pass."""
 
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
 from inference.core import ReasonSettings, Trace, invert, reason
 from inference.core.inversion import answer_position, fork_start
+from inference.core.ranking import likely_and_mattered, probed
 from inference.core.reasoning import worked_examples
+from inference.core.step_features import step_features
+from inference.core.step_head import NUMBERS
 from inference.tests.core.conftest import PROBLEM
 
 
@@ -21,15 +24,30 @@ def test_every_step_has_its_signals(model, trace):
     assert max(made.signals, key=lambda signal: signal.fork_entropy) is made.signals[1]  # where the script chooses
 
 
-def test_features_are_the_pooled_states_and_the_signals(model, trace):
+def test_features_are_mean_and_last_states_and_named_numbers(model, trace):
     made = invert(model, trace, layer=1)
-    assert made.step_features.shape == (4, model.hidden + 5)
-    assert made.step_features.dtype == torch.float32
+    assert made.step_states.shape == (4, 2 * model.hidden)
+    assert made.step_states.dtype == torch.float32
     ids = torch.tensor([[*trace.prompt_ids, *(token.id for token in trace.tokens)]])
     states = model.module(ids, output_hidden_states=True).hidden_states[1][0, len(trace.prompt_ids) :]
     step = trace.steps[2]
-    torch.testing.assert_close(made.step_features[2, :-5], states[step.token_start : step.token_end].mean(0))
-    assert made.step_features[2, -5:].tolist() == pytest.approx(astuple(made.signals[2])[:5])
+    own = states[step.token_start : step.token_end]
+    torch.testing.assert_close(made.step_states[2], torch.cat([own.mean(0), own[-1]]))
+    features = step_features(made.step_states, made.signals)
+    assert torch.equal(features[:, : 2 * model.hidden], made.step_states)
+    named = dict(zip(NUMBERS, features[2, 2 * model.hidden :].tolist(), strict=True))
+    assert named["mean_entropy"] == pytest.approx(made.signals[2].mean_entropy)
+    assert (named["suppression"], named["probed"]) == (0, 0), "not measured yet"
+
+
+def test_features_hold_what_probing_told(model, trace):
+    made = invert(model, trace)
+    signals = probed(model, trace, made)
+    numbers = step_features(made.step_states, signals)[:, 2 * model.hidden :]
+    columns = dict(zip(NUMBERS, numbers.T.tolist(), strict=True))
+    assert columns["probed"] == [1] * 4
+    assert columns["suppression"] == pytest.approx([signal.suppression for signal in signals])
+    assert columns["likely_and_mattered"] == pytest.approx(likely_and_mattered(signals))
 
 
 def test_the_answer_position_predicts_the_value(model, trace):
@@ -60,7 +78,7 @@ def test_a_prefix_saves_work_and_changes_nothing(model, trace):
     assert prefix.branch(trace.prompt_ids).get_seq_length() > len(trace.prompt_ids) / 2
     quick = invert(model, trace, prefix=prefix)
     torch.testing.assert_close(quick.flow, whole.flow, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(quick.step_features, whole.step_features, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(quick.step_states, whole.step_states, atol=1e-5, rtol=1e-5)
     assert quick.prefix.cache.get_seq_length() == whole.prefix.cache.get_seq_length()
 
 

@@ -21,7 +21,7 @@ from inference.core.schema import evidence_schema
 from inference.tests.core.test_explain import CONFIRMED, UNCHANGED, record
 
 PUBLISHED = Path(inference.__file__).parent.parent / "docs" / "evidence-record.schema.json"
-ADDED = ("findings", "claims", "rejected", "read_by")  # since schema 1
+ADDED = ("findings", "claims", "rejected", "read_by", "estimates")  # since schema 1
 
 
 @pytest.fixture
@@ -41,6 +41,14 @@ def test_a_measured_record_fits_the_schema_and_comes_back_as_it_was(made):
     broken = stored | {"tests": [stored["tests"][0] | {"different": "many"}]}
     with pytest.raises(jsonschema.ValidationError, match="'many' is not of type 'integer'"):
         jsonschema.validate(broken, evidence_schema())
+
+
+def test_records_of_schema_2_still_read(made):
+    stored = json.loads(json.dumps(made.record.to_json()))
+    signals = [{k: v for k, v in signal.items() if k != "learned_flow"} for signal in stored["signals"]]
+    old = {k: v for k, v in stored.items() if k != "estimates"} | {"schema": 2, "signals": signals}
+    jsonschema.validate(old, evidence_schema())
+    assert EvidenceRecord.from_json(old) == replace(made.record, schema=2)
 
 
 def test_records_of_schema_1_still_read_and_later_ones_are_refused():

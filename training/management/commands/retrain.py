@@ -93,6 +93,7 @@ def told_as_json(ended: Attempt, trained: Any) -> str:
             "snapshot": run.snapshot_sha256 if run else None,
             "gate": trained.report.to_json(),
             "fit": trained.fitted.to_json(),
+            "steps": trained.steps.to_json(),
         },
         indent=1,
         ensure_ascii=False,
@@ -136,8 +137,13 @@ def in_use(ended: Attempt) -> str:
 
 
 def steps_in_words(steps: Any) -> str:
-    if steps.squared_error is None:
+    """What the head learned of steps that holds on held-out ones, and who ranks them now."""
+    if not steps.scores:
         return "No step of both a training and a held-out problem was tested, so signals go on ranking the steps."
-    found = f"squared error {steps.squared_error:.3f} against {steps.squared_error_of_mean:.3f} for the mean effect"
+    words = {"effect": "effects", "decision_point": "decision points", "claim": "claims", "mixing": "attention"}
+    used = [words[name] for name, holds in steps.used.items() if holds]
     who = "the head ranks the steps" if steps.better else "signals go on ranking the steps"
-    return f"Its step scores, on {steps.held_out_steps} held-out tested steps: {found}; {who}."
+    return (
+        f"Of {steps.held_out_steps} held-out tested steps it predicts, better than without it: "
+        f"{', '.join(used) or 'nothing'}; {who}."
+    )

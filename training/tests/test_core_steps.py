@@ -1,0 +1,402 @@
+"""What the head learns of steps, on data with a known answer: effects, decision points, claims, mixing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inference.core import effect
+from inference.core.flow import mixed_flow
+from inference.core.head import Head, HeadConfig
+from inference.core.mixing import HeadFlow, Mixing, step_shares
+from inference.core.records import StepTest
+from inference.core.step_head import NUMBERS, rank_scores
+from training.core import step_gate
+from training.core.claim_fit import fit_claims, halves, replications
+from training.core.fit import one_thread, teach_steps
+from training.core.mixing_fit import divergences, fit_mixing, followed_of
+from training.core.step_effects import StepEffects, TestedStep, decision_of, effect_of, stacked
+from training.core.step_fit import StepFit, fit_steps, platt, rotated, tau_of
+from training.core.step_gate import auroc, check_steps, keep_what_is_better, ranks, spearman
+
+CONFIG = HeadConfig("standin", "", 4, 1, (1, 2))
+ENTROPY = NUMBERS.index("fork_entropy") - len(NUMBERS)
+
+
+def planted(problems: int = 40, seed: int = 0, strength: float = 1.0) -> StepEffects:
+    """Four steps of every problem, whose effects and decision points hang on entropy and the first hidden state."""
+    random = torch.Generator().manual_seed(seed)
+    count = 4 * problems
+    features = torch.randn(count, CONFIG.step_size, generator=random)
+    cause = strength * (features[:, ENTROPY] + 0.5 * features[:, 0])
+    effects = 0.3 * (cause + 0.5 * torch.randn(count, generator=random)) + 0.1
+    decisions = (torch.rand(count, generator=random) < (2 * cause - 1).sigmoid()).float()
+    numbers = torch.arange(problems).repeat_interleave(4)
+    return StepEffects(features, effects, decisions, numbers, numbers)
+
+
+NOISE = planted(seed=9, strength=0.0)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A tenth of the regroupings, which makes p rougher, a fifth of the bootstrap draws, and one thread."""
+    monkeypatch.setattr(effect, "DRAWS", 200)
+    monkeypatch.setattr(step_gate, "RESAMPLES", 100)
+    with one_thread():
+        yield
+
+
+@cache
+def fitted() -> StepFit:
+    return fit_steps(planted())
+
+
+def taught(steps: StepEffects, config: HeadConfig = CONFIG) -> Head:
+    head = Head(config, number=1)
+    teach_steps(head, steps)
+    return head
+
+
+# -- effects and decision points -----------------------------------------------------------------------------------
+
+
+def test_planted_effects_and_decision_points_are_recovered_on_unseen_problems() -> None:
+    head, unseen = fitted().head, planted(seed=1)
+    effects, logits = head(unseen.features).detach().T
+    assert (spearman(effects, unseen.effects) or 0) > 0.8
+    assert (auroc(logits, unseen.decisions) or 0) > 0.8
+    order = torch.tensor(rank_scores(head.estimates(unseen.features)))
+    assert (auroc(order, unseen.decisions) or 0) > 0.8
+    assert float((effects - unseen.effects).mean()) == pytest.approx(0, abs=0.05), "in nats"
+
+
+def test_probabilities_of_decision_points_are_calibrated() -> None:
+    head, unseen = fit_steps(planted(problems=80)).head, planted(problems=500, seed=2)
+    stated = head(unseen.features).detach()[:, 1].sigmoid()
+    order = stated.argsort()
+    for rows in order.chunk(5):
+        assert float(stated[rows].mean()) == pytest.approx(float(unseen.decisions[rows].mean()), abs=0.08)
+
+
+def test_where_nothing_can_be_learned_the_head_says_nothing() -> None:
+    for steps in (planted(problems=1), stacked([], CONFIG.step_size)):
+        head = fit_steps(steps).head
+        assert not head.ranks
+        assert head.estimates(NOISE.features) == ()
+
+
+def test_noise_is_taken_for_something_now_and_then_at_most() -> None:
+    """By more than a standard error something is better than the mean in about a sixth of the cases."""
+    learned = [fit_steps(planted(problems=12, seed=seed, strength=0.0)).head for seed in range(6)]
+    assert sum(head.tells_effects for head in learned) <= 2
+    assert sum(head.tells_decisions for head in learned) <= 2
+
+
+def test_untested_steps_and_unknown_effects_are_left_out() -> None:
+    steps = planted()
+    odd = torch.arange(len(steps)) % 2 == 1
+    spoilt = replace(
+        steps,
+        effects=steps.effects.masked_fill(odd, torch.nan),
+        decisions=steps.decisions.masked_fill(odd, torch.nan),
+    )
+    head = fit_steps(spoilt).head
+    assert torch.isfinite(head.effect).all()
+    assert (spearman(head(steps.features).detach()[:, 0], steps.effects) or 0) > 0.7
+
+
+def test_the_unit_of_the_effects_changes_nothing_but_their_size() -> None:
+    steps, unseen = planted(), planted(seed=1).features
+    once, thrice = fitted().head, fit_steps(replace(steps, effects=3 * steps.effects)).head
+    torch.testing.assert_close(3 * once(unseen)[:, 0], thrice(unseen)[:, 0], atol=0.02, rtol=0.02)
+
+
+def test_out_of_fold_logits_are_of_heads_that_did_not_see_the_problem() -> None:
+    steps = planted()
+    changed = replace(steps, decisions=torch.where(steps.problems == 0, 1 - steps.decisions, steps.decisions))
+    own = steps.problems == 0
+    before, after = fitted().logits[own], fit_steps(changed).logits[own]
+    assert (spearman(before, after) or 0) > 0.99
+
+
+def test_rotation_keeps_every_distance() -> None:
+    features = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))
+    turned, back = rotated(features)
+    torch.testing.assert_close((turned @ back.T).float(), features)
+    torch.testing.assert_close(torch.cdist(turned, turned).float(), torch.cdist(features, features))
+
+
+def test_platt_mends_logits_that_boast_and_turns_none_round() -> None:
+    random = torch.Generator().manual_seed(0)
+    honest = torch.randn(4000, generator=random, dtype=torch.float64)
+    labels = (torch.rand(4000, generator=random) < honest.sigmoid()).double()
+    slope, shift = platt(4 * honest + 1, labels)
+    assert (slope, shift) == (pytest.approx(0.25, abs=0.03), pytest.approx(-0.25, abs=0.1))
+    assert platt(-honest, labels)[0] == 0
+
+
+# -- what tests become ---------------------------------------------------------------------------------------------
+
+
+def made_test(
+    random: np.random.Generator, step: int, kept: list[float], different: list[float], rollouts: int = 24
+) -> StepTest:
+    """A test of a step that 60 % of the resamples replace, with the answers' true shares with and without it."""
+    count = int(random.binomial(rollouts, 0.6))
+    groups = [
+        random.choice(len(shares), size=size, p=shares).tolist()
+        for shares, size in ((kept, 2 * rollouts - count), (different, count))
+    ]
+    measured = effect.measure(groups[0], groups[1], len(kept), int(random.integers(2**31)))
+    names = [dict(Counter(f"option {answer}" for answer in group)) for group in groups]
+    return StepTest(
+        step=step,
+        rollouts=rollouts,
+        different=count,
+        kept_answers=Counter(names[0]) + Counter({"option 0": 1}),
+        different_answers=names[1],
+        effect=measured.value if measured else None,
+        effect_interval=measured.interval if measured else None,
+        p_value=measured.p_value if measured else None,
+        confirmed=effect.confirmed(measured, count, rollouts),
+        alternatives=(),
+        excess=measured.excess if measured else None,
+        verdict=effect.verdict(measured, count, rollouts),
+    )
+
+
+SHARES = [([0.8, 0.1, 0.1], [0.8 - shift, 0.1 + shift, 0.1]) for shift in (0.0, 0.0, 0.3, 0.5)]
+
+
+@cache
+def made_tests(problems: int, seed: int = 0) -> StepEffects:
+    """Four tests of every problem: two of steps that do not matter, two of such as do."""
+    random, rows = np.random.default_rng(seed), []
+    for problem in range(problems):
+        for step, (kept, different) in enumerate(SHARES):
+            test = made_test(random, step, kept, different)
+            features = torch.zeros(CONFIG.step_size)
+            rows.append(TestedStep(features, test, 3, "option 0", f"p{problem:03}", f"t{problem:03}"))
+    return stacked(rows, CONFIG.step_size)
+
+
+def test_labels_come_from_the_verdict_and_the_excess() -> None:
+    test = made_test(np.random.default_rng(0), 0, *SHARES[3])
+    assert (decision_of(test), effect_of(test)) == (1.0, test.excess)
+    unread = replace(test, confirmed=False, effect=None, excess=None, verdict="untested")
+    assert np.isnan([decision_of(unread), effect_of(unread)]).all()
+    always_kept = replace(unread, different=0, verdict="not confirmed")
+    assert (decision_of(always_kept), effect_of(always_kept)) == (0.0, 0.0)
+    of_schema_1 = replace(test, excess=None, verdict="")
+    assert decision_of(of_schema_1) == 1.0
+    assert np.isnan(effect_of(of_schema_1))
+
+
+# -- claims --------------------------------------------------------------------------------------------------------
+
+
+def test_halves_are_drawn_from_the_answers_of_the_test_without_the_traces_own() -> None:
+    test = made_test(np.random.default_rng(1), 0, *SHARES[2])
+    row = TestedStep(torch.zeros(3), test, 3, "option 0", "p", "t")
+    one, other = halves(row, np.random.default_rng(2))
+    assert one.rollouts == other.rollouts == 12
+    assert Counter(one.different_answers) + Counter(other.different_answers) == Counter(test.different_answers)
+    kept = Counter(one.kept_answers) + Counter(other.kept_answers)
+    assert kept <= Counter(test.kept_answers) - Counter({"option 0": 1})
+    for made in (one, other):
+        assert sum(made.different_answers.values()) == made.different
+        assert sum(made.kept_answers.values()) <= 2 * 12 - made.different
+
+
+def test_a_test_of_one_rollout_has_no_halves() -> None:
+    test = made_test(np.random.default_rng(1), 0, *SHARES[2], rollouts=1)
+    row = TestedStep(torch.zeros(3), test, 3, "option 0", "p", "t")
+    assert [half.verdict for half in halves(row, np.random.default_rng(2))] == ["untested"] * 2
+
+
+def test_claims_of_whole_tests_replicate_as_often_as_the_head_says() -> None:
+    """Learned from halves, checked on whole tests, each against a fresh one of the same size."""
+    found = fit_claims(made_tests(30), None)
+    assert found.report["brier"] < found.report["brier_of_rate"]
+    head = Head(CONFIG, number=1)
+    with torch.no_grad():
+        head.steps.claim.copy_(found.weight)
+    first, fresh = made_tests(60, seed=5), made_tests(60, seed=6)
+    pairs = list(zip(first.tests, fresh.tests, strict=True))
+    stated = [head.steps.claim_confidence(one.test, one.features) or 0.0 for one, _ in pairs]
+    same = torch.tensor([float(one.test.verdict == other.test.verdict) for one, other in pairs])
+    said = torch.tensor(stated)
+    assert float(said.mean()) == pytest.approx(float(same.mean()), abs=0.1)
+    rate = found.report["same_verdict"]
+    assert float((said - same).square().mean()) < float((rate - same).square().mean())
+    surer, less_sure = said.argsort(descending=True).chunk(2)
+    assert same[surer].mean() > same[less_sure].mean()
+
+
+def test_few_tests_teach_nothing_of_claims() -> None:
+    assert not fit_claims(made_tests(2), None).weight.any()
+
+
+def test_the_decision_logit_is_one_of_the_numbers_of_a_claim() -> None:
+    steps = made_tests(4)
+    without, with_logits = replications(steps, None), replications(steps, torch.full((len(steps),), 2.0))
+    assert torch.equal(without.numbers[:, :-1], with_logits.numbers[:, :-1])
+    assert not without.numbers[:, -1].any()
+    assert with_logits.numbers[:, -1].abs().unique().tolist() == [0.4]
+
+
+# -- mixing --------------------------------------------------------------------------------------------------------
+
+LAYERS, HEADS, SEGMENTS = 3, 4, 6  # sink, four steps, answer
+GOOD = (1, 2)  # the head whose attention goes where the effects are
+
+
+def followed(problems: int, seed: int = 0, good: bool = True) -> StepEffects:
+    """Tests of four steps of one trace a problem, with random attention; `good`: one head follows the effects."""
+    random = torch.Generator().manual_seed(seed)
+    rows, flows = [], {}
+    test = made_test(np.random.default_rng(0), 0, *SHARES[0], rollouts=6)
+    for problem in range(problems):
+        effects = torch.rand(4, generator=random) * 2
+        heads = torch.rand(LAYERS, HEADS, SEGMENTS, SEGMENTS, generator=random).tril()
+        if good:
+            heads[*GOOD, -1, 1:5] = (3 * effects).softmax(0) * 20
+        heads /= heads.sum(-1, keepdim=True)
+        name = f"t{problem:03}"
+        flows[name] = HeadFlow(heads, (-1, 0, 1, 2, 3, -1), SEGMENTS - 1)
+        rows += [
+            TestedStep(
+                torch.zeros(CONFIG.step_size), replace(test, step=step, excess=float(value)), 3, "", name, name
+            )
+            for step, value in enumerate(effects)
+        ]
+    return stacked(rows, CONFIG.step_size, flows)
+
+
+def test_the_batched_flow_is_the_flow_of_each_trace() -> None:
+    steps, mixing = followed(3), Mixing(LAYERS, HEADS)
+    with torch.no_grad():
+        mixing.weights.copy_(torch.randn(LAYERS, HEADS, generator=torch.Generator().manual_seed(1)))
+        mixing.residual.copy_(torch.tensor([0.3, -1.0, 0.5]))
+    whole = followed_of(steps, tau=0.5)
+    assert whole is not None
+    for trace, found in enumerate(divergences(mixing, whole).tolist()):
+        flow = steps.flows[trace]
+        mass = mixed_flow(flow.heads, mixing.weights.detach(), mixing.residual.detach(), flow.answer)
+        shares = step_shares(mass, flow.step_of, 4)
+        target = (steps.effects[steps.traces == trace] / 0.5).softmax(0)
+        assert found == pytest.approx(float((target * (target / shares).log()).sum()), abs=1e-5)
+
+
+def test_the_head_that_follows_the_effects_is_found() -> None:
+    steps = followed(20)
+    mixing = fit_mixing(steps, 0.5, LAYERS, HEADS).mixing
+    shares = mixing.weights.detach().softmax(-1)
+    assert divmod(int(shares.argmax()), HEADS) == GOOD
+    assert float(shares[GOOD]) > 0.5
+    unseen = followed_of(followed(20, seed=1), 0.5)
+    assert unseen is not None
+    assert divergences(mixing, unseen).mean() < divergences(Mixing(LAYERS, HEADS), unseen).mean()
+
+
+def test_attention_that_says_nothing_leaves_the_plain_rollout() -> None:
+    assert not fit_mixing(followed(20, good=False), 0.5, LAYERS, HEADS).mixing.learned
+    assert not fit_mixing(followed(3), 0.5, LAYERS, HEADS).mixing.learned, "too few problems"
+
+
+def test_steps_that_were_tested_twice_count_once_and_lone_ones_not_at_all() -> None:
+    steps = followed(2)
+    alone = replace(steps, effects=steps.effects.masked_fill(torch.arange(8) > 4, torch.nan))
+    found = followed_of(alone, 0.5)
+    assert found is not None
+    assert len(found) == 1
+
+
+# -- the check on held-out problems --------------------------------------------------------------------------------
+
+
+def test_what_predicts_held_out_steps_is_kept_and_compared_with_what_is_free() -> None:
+    head = taught(planted())
+    check = check_steps(head, planted(), planted(seed=1))
+    assert check.better
+    assert check.effect is not None
+    assert check.effect.gain.low > 0
+    scores = {score.name: score for score in check.scores}
+    assert set(scores) == {"head", "position", "length", "entropy", "attention", "likely × mattered"}
+    mine, position, entropy = (scores[name].auroc for name in ("head", "position", "entropy"))
+    assert mine is not None
+    assert position is not None
+    assert entropy is not None
+    assert mine.low > position.high
+    assert mine.value > entropy.value > position.high
+    keep_what_is_better(head, check)
+    assert head.ranks_steps
+
+
+def test_what_does_not_predict_held_out_steps_is_forgotten() -> None:
+    head = Head(CONFIG, number=1)
+    head.steps.load_state_dict(fitted().head.state_dict())
+    check = check_steps(head, planted(), NOISE)
+    assert not check.better
+    keep_what_is_better(head, check)
+    assert not head.ranks_steps
+    assert head.steps.estimates(NOISE.features) == ()
+
+
+def test_without_tested_steps_nothing_is_judged_and_nothing_kept() -> None:
+    head, none = Head(CONFIG, number=1), stacked([], CONFIG.step_size)
+    head.steps.load_state_dict(fitted().head.state_dict())
+    check = check_steps(head, none, planted())
+    assert (check.better, check.scores, check.training_steps) == (False, (), 0)
+    keep_what_is_better(head, check)
+    assert not head.ranks_steps
+
+
+def test_a_mixing_is_kept_only_where_it_beats_the_plain_rollout_beyond_doubt() -> None:
+    config = replace(CONFIG, depth=LAYERS, heads=HEADS)
+    steps = followed(20)
+    mixing = fit_mixing(steps, tau_of(steps), LAYERS, HEADS).mixing
+    for unseen, kept in ((followed(20, seed=1), True), (followed(20, seed=1, good=False), False)):
+        head = Head(config, number=1)
+        head.mixing.load_state_dict(mixing.state_dict())
+        check = check_steps(head, steps, unseen)
+        assert check.used["mixing"] == kept
+        keep_what_is_better(head, check)
+        assert head.mixes == kept
+
+
+def test_claims_are_judged_on_halves_of_held_out_tests() -> None:
+    steps = made_tests(16)
+    head = Head(CONFIG, number=1)
+    with torch.no_grad():
+        head.steps.claim.copy_(fit_claims(steps, None).weight)
+    check = check_steps(head, steps, made_tests(8, seed=3))
+    assert check.claim is not None
+    assert check.claim.better
+    keep_what_is_better(head, check)
+    assert head.steps.judges_claims
+
+
+@pytest.mark.parametrize(
+    ("order", "effects", "expected"),
+    [([1.0, 2, 3], [1.0, 5, 9], 1.0), ([3.0, 2, 1], [1.0, 5, 9], -1.0), ([1.0, 1, 1], [1.0, 5, 9], None)],
+)
+def test_spearman(order: list[float], effects: list[float], expected: float | None) -> None:
+    found = spearman(torch.tensor(order), torch.tensor(effects))
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_auroc_counts_pairs_in_the_right_order_and_ties_half() -> None:
+    decisions = torch.tensor([1.0, 0, 0, torch.nan])
+    assert auroc(torch.tensor([2.0, 1, 3, 9]), decisions) == 0.5
+    assert auroc(torch.tensor([2.0, 2, 1, 9]), decisions) == 0.75
+    assert auroc(torch.tensor([2.0, 2, 1, 9]), torch.zeros(4)) is None
+    assert torch.equal(ranks(torch.tensor([5.0, 1, 5])), Tensor([2.5, 1, 2.5]).double())
