@@ -200,7 +200,9 @@ def explanation(
         return text, record.to_json()
     if head is None:
         raise ValueError("method inverse needs a head; an untrained one is Head(head_config(model))")
-    settings = InverseSettings(recipe.candidates, recipe.tested_steps, recipe.rollouts, recipe.seed)
+    settings = InverseSettings(
+        recipe.candidates, recipe.tested_steps, recipe.rollouts, recipe.seed, writer=recipe.writer
+    )
     made = explain_inverse(model, trace, head, settings, progress)
     return made.text, made.record.to_json()
 

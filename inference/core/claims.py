@@ -10,13 +10,12 @@ alone in the same paragraph.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from inference.core.claim_forms import FORMS, wrote
 from inference.core.claim_reader import Reader, UnsupportedError, need
 from inference.core.explain import shortened
 from inference.core.quotations import Q, mask
-from inference.core.records import Candidate, Claim, EvidenceRecord
+from inference.core.records import Claim, EvidenceRecord
 from inference.core.wording import folded
 
 WORDS = "a also and at but finally first here however in it its still the then there while yet"
@@ -39,18 +38,19 @@ def check_claims(record: EvidenceRecord, text: str) -> list[list[Claim]]:
 
 
 def supported(record: EvidenceRecord, text: str) -> tuple[str, list[Claim], int]:
-    """`text` without the sentences that `record` does not support; the claims left; how many were dropped."""
+    """`text` without the sentences that `record` does not support; the claims left; how many were dropped.
+
+    Every sentence of what is returned stands by itself: it is checked again without those that were dropped.
+    """
     checked = check_claims(record, text)
     kept = [[claim for claim in paragraph if claim.accepted] for paragraph in checked]
     left = "\n\n".join(" ".join(claim.sentence for claim in paragraph) for paragraph in kept if paragraph)
     claims = [claim for paragraph in kept for claim in paragraph]
-    return left, claims, sum(len(paragraph) for paragraph in checked) - len(claims)
-
-
-def supported_only(record: EvidenceRecord, candidate: Candidate) -> Candidate:
-    """The candidate without the sentences that `record` does not support, and with their count."""
-    text, _, rejected = supported(record, candidate.text)
-    return replace(candidate, text=text, rejected=candidate.rejected + rejected)
+    rejected = sum(len(paragraph) for paragraph in checked) - len(claims)
+    if not rejected or not claims:
+        return left, claims, rejected
+    left, claims, more = supported(record, left)
+    return left, claims, rejected + more
 
 
 def check_sentence(reader: Reader, masked: str) -> Claim:

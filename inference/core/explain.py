@@ -50,7 +50,10 @@ def detailed(record: EvidenceRecord) -> list[Paragraph]:
     steps = [f"({index + 1}) {quoted_step(record, index)}" for index in range(len(record.steps))]
     return [
         [answered(record), "It wrote these steps:", *steps[:-1], f"{steps[-1]}."],
-        *([tested(test), *contrast(record, test), judged(test), *rested(record, test)] for test in record.tests),
+        *(
+            [tested(test), *contrast(record, test), judged(test), *rested(record, test), *guessed(record, test)]
+            for test in record.tests
+        ),
         [*untested(record), *closing(record)],
         attended(record),
     ]
@@ -112,10 +115,25 @@ def contrast(record: EvidenceRecord, test: StepTest) -> list[str]:
 
 
 def shown(test: StepTest, answer: str) -> tuple[Alternative, ...]:
-    """The most frequent alternative, and the most frequent one that led to another answer if it is not that."""
+    """The most frequent alternative, and the one to contrast the step with if it is not that."""
     first = test.alternatives[:1]
-    elsewhere = [other for other in test.alternatives if set(other.answers) - {answer, ""}]
-    return first + tuple(other for other in elsewhere[:1] if other not in first)
+    return first + tuple(other for other in contrasted(test, answer) if other not in first)
+
+
+def contrasted(test: StepTest, answer: str) -> tuple[Alternative, ...]:
+    """The most frequent alternative that ends in another answer, else the most frequent one; empty without any.
+
+    Where one ends is what most of its readable answers are; of several as frequent, any other than `answer`.
+    """
+    ordered = sorted(test.alternatives, key=lambda other: -other.count)
+    elsewhere = [other for other in ordered if ends(other) - {answer}]
+    return tuple(elsewhere[:1] or ordered[:1])
+
+
+def ends(other: Alternative) -> set[str]:
+    """The answers that most of its tries came to; unreadable ones aside."""
+    read = {text: count for text, count in other.answers.items() if text and count}
+    return {text for text, count in read.items() if count == max(read.values())}
 
 
 def instead(test: StepTest, other: Alternative) -> str:
@@ -153,6 +171,17 @@ def rested(record: EvidenceRecord, test: StepTest) -> list[str]:
         f"When it wrote step {test.step + 1}, {percent(source.share)} of the attention that it paid to earlier steps "
         f"led back to step {source.step + 1}; that alone does not show that it needed that step."
         for source in sources[:1]
+    ]
+
+
+def guessed(record: EvidenceRecord, test: StepTest) -> list[str]:
+    """How sure the head is of the verdict, where it says so: worded so that nobody takes it for a finding."""
+    sure = [finding.confidence.claim for finding in record.findings if finding.step == test.step]
+    return [
+        "A predictor that learned from earlier tests guesses that a new test of this step would come out the same in "
+        f"{percent(claim)} of cases; that is a guess, and no finding."
+        for claim in sure
+        if claim is not None
     ]
 
 

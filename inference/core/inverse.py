@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from torch import Tensor
 
 from inference.core.causal import affordable, test_steps
-from inference.core.claims import supported, supported_only
-from inference.core.explain import candidates
+from inference.core.claims import supported
 from inference.core.features import explanation_features
 from inference.core.findings import findings
 from inference.core.head import Head
 from inference.core.inversion import Inversion, invert, states_answer
 from inference.core.language_model import LanguageModel
+from inference.core.prose import write, writer_of
 from inference.core.ranking import likely_and_mattered, probed
 from inference.core.reasoning import silent, worked_examples
 from inference.core.records import Candidate, EvidenceRecord, Progress, StepTest, Trace
@@ -23,7 +23,10 @@ from inference.core.records import Candidate, EvidenceRecord, Progress, StepTest
 
 @dataclass(frozen=True)
 class InverseSettings:
-    """`layer` None: the head's own layer. `budget`: tokens that all rollouts of a problem may write; None: any."""
+    """`layer` None: the head's own layer. `budget`: tokens that all rollouts of a problem may write; None: any.
+
+    `writer` is "templates", "model" or "both"; `candidates` texts by each, of the templates at most their three.
+    """
 
     candidates: int = 3
     tested_steps: int = 2
@@ -31,6 +34,7 @@ class InverseSettings:
     seed: int = 0
     layer: int | None = None
     budget: int | None = None
+    writer: str = "templates"
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,21 @@ def explain_inverse(
     tests = test_steps(model, trace, steps, settings.rollouts, settings.seed, inversion, shared(progress))
     record = evidence(trace, inversion, head, scores, tests, settings)
     record = replace(record, over_budget=tuple(wanted[len(steps) :]))
-    progress("Writing the explanation", 0.95)
-    texts = tuple(supported_only(record, text) for text in candidates(record, settings.candidates))
+    writing = "Writing the explanation"
+    progress(writing, 0.95)
+    texts, drafts = write(
+        model,
+        record,
+        settings.writer,
+        settings.candidates,
+        settings.seed,
+        lambda share: progress(writing, 0.95 + 0.04 * share),
+    )
     features = explanation_features(model, trace, [candidate.text for candidate in texts], head.config)
     scored, chosen = choose(head, texts, features, f"{settings.seed} {trace.problem.question}")
-    progress("Writing the explanation", 1.0)
+    progress(writing, 1.0)
     _, claims, _ = supported(record, chosen.text)
-    record = replace(record, claims=tuple(claims), rejected=chosen.rejected)
+    record = replace(record, claims=tuple(claims), rejected=chosen.rejected, writer=writer_of(chosen), drafts=drafts)
     return InverseExplanation(chosen.text, scored, record, inversion.step_features, features)
 
 

@@ -187,11 +187,21 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """One text that was written, candidate or not, and how many of its sentences the record supports or not."""
+
+    style: str
+    accepted: int
+    rejected: int
+
+
+@dataclass(frozen=True)
 class EvidenceRecord:
     """Everything measured about a trace: the only thing that an explanation may claim from.
 
     `claims` are the sentences of the explanation that was made from it, `rejected` how many more were written and
-    left out. `schema` 1 had neither, nor `findings`.
+    left out. `writer` is whose text was chosen, "templates" or "model"; `drafts` are all texts that were written.
+    `schema` 1 had none of these, nor `findings`; schema 2 had no `writer` and `drafts`.
     """
 
     question: str
@@ -201,12 +211,14 @@ class EvidenceRecord:
     ranked_by: str  # "signals" (likely × mattered), "fork entropy" (the model cannot be probed) or "head vN"
     step_scores: tuple[float, ...]
     tests: tuple[StepTest, ...]
-    schema: int = 2
+    schema: int = 3
     settings: dict[str, Any] = field(default_factory=dict)
     findings: tuple[StepEvidence, ...] = ()  # one for each of `tests`, in the same order
     claims: tuple[Claim, ...] = ()
     over_budget: tuple[int, ...] = ()  # steps that were to be tested, had their rollouts fitted into the budget
     rejected: int = 0
+    writer: str = ""
+    drafts: tuple[Draft, ...] = ()
 
     @property
     def decision_points(self) -> tuple[StepTest, ...]:
@@ -217,7 +229,7 @@ class EvidenceRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EvidenceRecord:
-        """Reads schema 1 as well: what it lacked stays empty. Raises ValueError for a later schema than this one."""
+        """Reads schemas 1 and 2 as well: what they lacked stays empty. Raises ValueError for a later schema."""
         if data.get("schema", 1) > cls.schema:
             raise ValueError(
                 f"the evidence record has schema {data['schema']}; this version reads up to {cls.schema}"
@@ -228,6 +240,7 @@ class EvidenceRecord:
             "step_scores": tuple(data["step_scores"]),
             "over_budget": tuple(data.get("over_budget", ())),
             "tests": tuple(step_test(test) for test in data["tests"]),
+            "drafts": tuple(Draft(**draft) for draft in data.get("drafts", ())),
             "findings": tuple(step_evidence(finding) for finding in data.get("findings", ())),
             "claims": tuple(
                 Claim(**claim | {"pointers": tuple(claim["pointers"])}) for claim in data.get("claims", ())

@@ -25,7 +25,7 @@ SHARE = (
 )
 """How many of the tries. Written out: 7 of 12 tries; 3 of these; 1/2 of tries; 58% of 12 tries; all 12 tries."""
 
-PART = r"(under-1%|over-half|\d+%)"
+PART = r"(under-1%|overhalf|\d+%)"
 WRITTEN = rf"{ANY}|something else|nothing|the same or nearly the same"
 LISTED = rf"steps? \d+(?: {ANY})?(?: (?:and )?(?:step )?\d+(?: {ANY})?)*"
 WHERE = rf"(?: there| at step \d+(?: {ANY})?)?"
@@ -55,7 +55,7 @@ COUNTS = compiled(
         ("1 times", "once|(?:a|one|1) (?:single )?time"),
         ("2 times", "twice"),
         ("under-1%", "(?:less than|under|below) (?:1|one) ?(?:%|percent|per cent)"),
-        ("over-half", "(?:more than|over) (?:one |a )?half"),
+        ("overhalf", "(?:more than|over) (?:one |a )?half"),
     )
 )
 ORDINAL = whole(rf"(?:the )?({'|'.join(ORDINALS)}) step(?! \d)")
