@@ -201,6 +201,7 @@ def explain_inversely(
         tested_steps=explainer.tested_steps,
         rollouts=explainer.rollouts,
         seed=explainer.seed,
+        writer=explainer.writer,
     )
     made = core.explain_inverse(model, trace, head_for(explanation.head_version, model), chosen, progress)
     explanation.text, explanation.evidence = made.text, made.record.to_json()
