@@ -21,6 +21,7 @@ from inference.core.reasoning import loops, user
 from inference.core.recipe import WRITERS
 from inference.core.records import Candidate, Claim, Draft, EvidenceRecord, StepTest
 from inference.core.self_explanation import whole_sentences
+from inference.core.wording import folded
 
 LONGEST = 160  # tokens
 TEMPERATURE, TOP_P = 0.7, 0.95
@@ -29,9 +30,9 @@ REQUEST = (
     "Why this answer and not another one? Explain it to somebody who knows nothing of language models, in two to "
     "four sentences. Use nothing but the facts, and keep their numbers and quotations."
 )
-MARKER = re.compile(
-    r"^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+|^[ \t]*#+[ \t]*|\*\*|^\W*explanation\W*:\W*?(?=[\s“\"A-Z])", re.M | re.I
-)
+MARKDOWN = re.compile(r"\*\*|__|^[ \t]*#+[ \t]*", re.MULTILINE)
+LABEL = re.compile(r"\s*explanation\s*:\s*", re.IGNORECASE)
+ITEM = re.compile(r"^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+", re.MULTILINE)
 
 Written = tuple[tuple[Candidate, ...], tuple[Draft, ...]]
 
@@ -57,8 +58,11 @@ def write(
         made += [by_model(record, text, f"written {index}") for index, text in enumerate(texts, start=1)]
     if not any(one.text for one, _ in made):
         made += by_templates(record, n)
-    distinct = {one.text: one for one, _ in reversed(made) if one.text}
-    return tuple(reversed(distinct.values())), tuple(draft for _, draft in made)
+    distinct: dict[str, Candidate] = {}
+    for one, _ in made:
+        if one.text:
+            distinct.setdefault(one.text, one)
+    return tuple(distinct.values()), tuple(draft for _, draft in made)
 
 
 def writer_of(candidate: Candidate) -> str:
@@ -85,7 +89,9 @@ def by_model(record: EvidenceRecord, text: str, style: str) -> tuple[Candidate, 
 
 def plain(text: str) -> str:
     """Without Markdown, labels, and a sentence that the token limit cut off."""
-    return whole_sentences(MARKER.sub("", text.strip()))
+    bare = MARKDOWN.sub("", text).strip()
+    label = LABEL.match(bare)
+    return whole_sentences(ITEM.sub("", bare[label.end() if label else 0 :]))
 
 
 def without_repeats(record: EvidenceRecord, text: str) -> str:
@@ -102,7 +108,8 @@ def without_repeats(record: EvidenceRecord, text: str) -> str:
 def says_verdict(record: EvidenceRecord, claims: list[Claim]) -> bool:
     """Whether they name every decision point as such, or say that none was found."""
     if not record.decision_points:
-        return any("decisive" in re.sub("“.*?”", "", claim.sentence) for claim in claims)
+        said = [folded(re.sub("“.*?”", "", claim.sentence)) for claim in claims]
+        return any("no decisive choice" in sentence for sentence in said)
     points = {f"/tests/{index}/confirmed" for index, test in enumerate(record.tests) if test.confirmed}
     return points <= {pointer for claim in claims for pointer in claim.pointers}
 

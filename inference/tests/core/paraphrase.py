@@ -1,4 +1,4 @@
-"""Records, ways to say the same in other words, and ways to say something else, for the tests of the claim checker."""
+"""Records, other words for what is said of them, and changes of what is said, for the tests of the claim checker."""
 
 import re
 from collections.abc import Iterator
@@ -200,4 +200,4 @@ def changed_quotation(quotation: str) -> Iterator[str]:
     yield from (f"“{other}”" for other in QUOTATIONS)
     yield re.sub(r"\d", lambda found: str((int(found[0]) + 1) % 10), quotation)
     yield quotation.replace(" ", " not ", 1)
-    yield quotation.replace(quotation[1:].split()[0], "", 1) if " " in quotation else f"{quotation[:-1]}s”"
+    yield quotation.replace(quotation[1:].split(maxsplit=1)[0], "", 1) if " " in quotation else f"{quotation[:-1]}s”"

@@ -38,6 +38,7 @@ def test_the_record_says_what_was_done(model, trace, head):
     assert len(record.tests) == 2
     assert record.steps == tuple(step.text for step in trace.steps)
     expected = {"candidates": 3, "tested_steps": 2, "rollouts": 6, "seed": 0, "layer": 1, "budget": None}
+    expected |= {"writer": "templates"}
     assert record.settings == expected
     assert record.step_scores == likely_and_mattered(record.signals)
     for signal in record.signals:
