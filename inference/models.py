@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.validators import BaseValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from inference.core.recipe import check_writer
 from inference.querysets import (
     ExplanationQuerySet,
     HeadVersionQuerySet,
@@ -193,6 +195,11 @@ class Explainer(models.Model):
         SELF_EXPLAIN = "self_explain", "Asked afterwards to explain itself"
         ATTENTION = "attention", "Where the model looked, untested"
 
+    class Writer(models.TextChoices):
+        TEMPLATES = "templates", "Templates"
+        MODEL = "model", "The model; templates where nothing of it is supported"
+        BOTH = "both", "Both"
+
     name = models.SlugField(max_length=64)
     version = models.PositiveIntegerField(default=1)
     method = models.CharField(max_length=20, choices=Method.choices)
@@ -213,8 +220,16 @@ class Explainer(models.Model):
     max_new_tokens = models.PositiveIntegerField(
         default=160, validators=between(16, 2048), help_text="Longest chain, in tokens, 16 to 2048."
     )
+    writer = models.CharField(
+        max_length=10,
+        choices=Writer.choices,
+        default=Writer.TEMPLATES,
+        help_text="Who writes from the evidence record. What the record does not support is dropped either way.",
+    )
     candidates = models.PositiveSmallIntegerField(
-        default=3, validators=between(1, 3), help_text="How many explanations the head chooses from, 1 to 3."
+        default=3,
+        validators=between(1, 8),
+        help_text="How many texts each writer makes for the head to choose from, 1 to 8; the templates have 3.",
     )
     tested_steps = models.PositiveSmallIntegerField(
         default=5, validators=between(0, 20), help_text="How many steps are tested causally, 0 to 20."
@@ -230,6 +245,12 @@ class Explainer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
+
+    def clean(self) -> None:
+        try:
+            check_writer(self.writer, self.candidates)
+        except ValueError as error:
+            raise ValidationError({"candidates": str(error)}) from error
 
     @property
     def uses_head(self) -> bool:
@@ -299,7 +320,9 @@ class Explanation(models.Model):
     evidence = models.JSONField(
         default=dict, help_text="The evidence record; empty for methods that measure nothing."
     )
-    candidates = models.JSONField(default=list, help_text="[{text, style, score}] that the head chose from.")
+    candidates = models.JSONField(
+        default=list, help_text="[{text, style, score, rejected}] that the head chose from."
+    )
     provenance = models.JSONField(default=dict)
 
     objects = ExplanationQuerySet.as_manager()

@@ -210,6 +210,7 @@ def explain_inversely(
         rollouts=explainer.rollouts,
         seed=explainer.seed,
         similarity=settings.SAGE_SIMILARITY,
+        writer=explainer.writer,
     )
     head, each_head = head_for(explanation.head_version, model), settings.SAGE_KEEP_HEAD_FLOW
     made = core.explain_inverse(model, trace, head, chosen, progress, kept_rollouts(trace), each_head=each_head)

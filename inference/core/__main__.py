@@ -27,7 +27,7 @@ from inference.core.head_files import digest
 from inference.core.language_model import DTYPES, LOADING_ERRORS, LanguageModel
 from inference.core.out_file import OutFileError
 from inference.core.problem_files import ProblemFileError
-from inference.core.recipe import BOUNDS, METHODS, UNTRAINED, Recipe
+from inference.core.recipe import BOUNDS, METHODS, UNTRAINED, WRITERS, Recipe
 from inference.core.weights import resolve
 
 
@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--again", action="store_true", help="try the next seed for what failed in the out file")
     made.add_argument("--head", type=Path, metavar="DIR", help="a trained head's folder; only for method inverse")
+    made.add_argument("--writer", choices=WRITERS, default="templates", help="who writes; only for method inverse")
     made.add_argument("--revision", default="", help="of a model on the hub")
     made.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     made.add_argument("--dtype", choices=list(DTYPES), default="float32")
@@ -84,7 +85,9 @@ def batch_of(options: argparse.Namespace, made: argparse.ArgumentParser) -> Batc
     """Ends the process with status 2 and a message where an option cannot be taken."""
     if options.head and options.method != "inverse":
         made.error(f"--head is only for method inverse, not {options.method}")
-    names = ("method", "model", "revision", "device", "dtype", "seed", "similarity", *BOUNDS)
+    if options.writer != "templates" and options.method != "inverse":
+        made.error(f"--writer is only for method inverse, not {options.method}")
+    names = ("method", "model", "revision", "device", "dtype", "seed", "similarity", "writer", *BOUNDS)
     head = digest(options.head) if options.head else UNTRAINED
     try:
         recipe = Recipe(**{name: getattr(options, name) for name in names}, head=head)

@@ -224,7 +224,12 @@ def explanation(
     if head is None:
         raise ValueError("method inverse needs a head; an untrained one is Head(head_config(model))")
     settings = InverseSettings(
-        recipe.candidates, recipe.tested_steps, recipe.rollouts, recipe.seed, similarity=recipe.similarity
+        recipe.candidates,
+        recipe.tested_steps,
+        recipe.rollouts,
+        recipe.seed,
+        similarity=recipe.similarity,
+        writer=recipe.writer,
     )
     made = explain_inverse(model, trace, head, settings, progress, kept)
     return made.text, made.record.to_json()

@@ -49,7 +49,10 @@ def contrastive(record: EvidenceRecord) -> list[Paragraph]:
 def detailed(record: EvidenceRecord) -> list[Paragraph]:
     return [
         [answered(record), *wrote(record)],
-        *([tested(test), *contrast(record, test), judged(test), *rested(record, test)] for test in record.tests),
+        *(
+            [tested(test), *contrast(record, test), judged(test), *rested(record, test), *guessed(record, test)]
+            for test in record.tests
+        ),
         [*untested(record), *closing(record)],
         attended(record),
     ]
@@ -173,6 +176,17 @@ def rested(record: EvidenceRecord, test: StepTest) -> list[str]:
         f"When it wrote step {test.step + 1}, {percent(source.share)} of the attention that it paid to earlier steps "
         f"led back to step {source.step + 1}; that alone does not show that it needed that step."
         for source in sources[:1]
+    ]
+
+
+def guessed(record: EvidenceRecord, test: StepTest) -> list[str]:
+    """How sure the head is of the verdict, where it says so: worded so that nobody takes it for a finding."""
+    sure = [finding.confidence.claim for finding in record.findings if finding.step == test.step]
+    return [
+        "A predictor that learned from earlier tests guesses that a new test of this step would come out the same in "
+        f"{percent(claim)} of cases; that is a guess, and no finding."
+        for claim in sure
+        if claim is not None
     ]
 
 

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from torch import Tensor
 
 from inference.core.causal import test_steps
-from inference.core.claims import supported, supported_only
-from inference.core.explain import candidates
+from inference.core.claims import supported
 from inference.core.features import explanation_features
 from inference.core.findings import findings
 from inference.core.head import Head
@@ -19,6 +18,7 @@ from inference.core.kept import Kept
 from inference.core.language_model import LanguageModel
 from inference.core.looks import LOOKS
 from inference.core.mixing import HeadFlow
+from inference.core.prose import write, writer_of
 from inference.core.ranking import likely_and_mattered, probed
 from inference.core.reasoning import silent, worked_examples
 from inference.core.records import Candidate, EvidenceRecord, Progress, StepSignals, StepTest, Trace
@@ -32,7 +32,8 @@ class InverseSettings:
     """`layer` None: the head's own layer. `budget`: tokens that all rollouts of a problem may write; None: any.
 
     `similarity` is what `similarity.loaded` takes; `looks`, how often at most a test is looked at, so that it may end
-    early; 1 always draws all `rollouts`.
+    early; 1 always draws all `rollouts`. `writer` is "templates", "model" or "both"; `candidates` texts by each, of
+    the templates at most their three.
     """
 
     candidates: int = 3
@@ -43,6 +44,7 @@ class InverseSettings:
     budget: int | None = None
     similarity: str = DEFAULT
     looks: int = LOOKS
+    writer: str = "templates"
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,21 @@ def explain_inverse(
         estimates=estimates,
         findings=findings(trace, inversion, tests, head.steps, step_own),
     )
-    progress("Writing the explanation", 0.95)
-    texts = tuple(supported_only(record, text) for text in candidates(record, settings.candidates))
+    writing = "Writing the explanation"
+    progress(writing, 0.95)
+    texts, drafts = write(
+        model,
+        record,
+        settings.writer,
+        settings.candidates,
+        settings.seed,
+        lambda share: progress(writing, 0.95 + 0.04 * share),
+    )
     features = explanation_features(model, trace, [candidate.text for candidate in texts], head.config)
     scored, chosen = choose(head, texts, features, f"{settings.seed} {trace.problem.question}")
-    progress("Writing the explanation", 1.0)
+    progress(writing, 1.0)
     _, claims, _ = supported(record, chosen.text)
-    record = replace(record, claims=tuple(claims), rejected=chosen.rejected)
+    record = replace(record, claims=tuple(claims), rejected=chosen.rejected, writer=writer_of(chosen), drafts=drafts)
     return InverseExplanation(chosen.text, scored, record, step_own, features, flow)
 
 

@@ -7,18 +7,21 @@ from typing import Any
 
 METHODS = ("inverse", "chain", "self_explain", "attention")
 UNTRAINED = "untrained"
-BOUNDS = {"max_new_tokens": (16, 2048), "candidates": (1, 3), "tested_steps": (0, 20), "rollouts": (1, 200)}
+WRITERS = ("templates", "model", "both")
+STYLES = 3  # of the templates
+BOUNDS = {"max_new_tokens": (16, 2048), "candidates": (1, 8), "tested_steps": (0, 20), "rollouts": (1, 200)}
 """Smallest and largest allowed, both included."""
 
-ONLY_INVERSE = ("candidates", "tested_steps", "rollouts", "similarity", "head")
+ONLY_INVERSE = ("writer", "candidates", "tested_steps", "rollouts", "similarity", "head")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """`head` is the SHA-256 of a head's weights and config, or "untrained". `seed` 0 decodes the chain greedily.
 
-    `max_new_tokens` is the longest chain in tokens; the last five matter only to method inverse. `similarity` is the
-    sentence encoder: see similarity.py. Raises ValueError for an unknown method and for a number out of `BOUNDS`.
+    `max_new_tokens` is the longest chain in tokens; what follows it matters only to method inverse. `candidates` are
+    the texts of each writer; with "both" the templates give at most their three. `similarity` is the sentence
+    encoder: see similarity.py. Raises ValueError for an unknown method or writer and for a number out of `BOUNDS`.
     """
 
     method: str
@@ -33,10 +36,12 @@ class Recipe:
     rollouts: int = 6
     similarity: str = "all-minilm-l6-v2"
     head: str = UNTRAINED
+    writer: str = "templates"
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method is {self.method!r}; allowed are {', '.join(METHODS)}")
+        check_writer(self.writer, self.candidates)
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; allowed is 0 (greedy) or more")
         if not self.similarity:
@@ -49,3 +54,13 @@ class Recipe:
         """What matters to this method. Two recipes that give the same texts give the same JSON."""
         left_out = () if self.method == "inverse" else ONLY_INVERSE
         return {name: value for name, value in asdict(self).items() if name not in left_out}
+
+
+def check_writer(writer: str, candidates: int) -> None:
+    """Raises ValueError for an unknown writer, and for more texts than it has."""
+    if writer not in WRITERS:
+        raise ValueError(f"writer is {writer!r}; allowed are {', '.join(WRITERS)}")
+    if writer == "templates" and candidates > STYLES:
+        raise ValueError(
+            f"candidates is {candidates}; the templates have 1 to {STYLES}. Let the model write for more."
+        )

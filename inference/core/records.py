@@ -239,12 +239,22 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """One text that was written, candidate or not, and how many of its sentences the record supports or not."""
+
+    style: str
+    accepted: int
+    rejected: int
+
+
+@dataclass(frozen=True)
 class EvidenceRecord:
     """Everything measured about a trace: the only thing that an explanation may claim from.
 
     `claims` are the sentences of the explanation that was made from it, `rejected` how many more were written and
-    left out; `estimates` are a head's guesses, one for each step. `schema` 1 had neither claims nor findings; 3 has
-    what stands with a default of None in what it is made of.
+    left out. `writer` is whose text was chosen, "templates" or "model"; `drafts` are all texts that were written.
+    `estimates` are a head's guesses, one for each step. `schema` 1 had neither claims nor findings; 3 has what stands
+    with a default after `rejected` here, and with a default of None in what it is made of.
     """
 
     question: str
@@ -262,6 +272,8 @@ class EvidenceRecord:
     rejected: int = 0
     read_by: str = ""  # how the answer was read (see Answer); "likelihood": it was put behind the chain, as last step
     estimates: tuple[StepEstimate, ...] = ()  # of the head that ranked the steps; empty without one
+    writer: str = ""
+    drafts: tuple[Draft, ...] = ()
 
     @property
     def decision_points(self) -> tuple[StepTest, ...]:
@@ -284,6 +296,7 @@ class EvidenceRecord:
             "over_budget": tuple(data.get("over_budget", ())),
             "estimates": tuple(StepEstimate(**estimate) for estimate in data.get("estimates", ())),
             "tests": tuple(step_test(test) for test in data["tests"]),
+            "drafts": tuple(Draft(**draft) for draft in data.get("drafts", ())),
             "findings": tuple(step_evidence(finding) for finding in data.get("findings", ())),
             "claims": tuple(
                 Claim(**claim | {"pointers": tuple(claim["pointers"])}) for claim in data.get("claims", ())

@@ -63,7 +63,7 @@ def test_the_row_decides_and_nothing_but_the_file_is_written(model, problems, ou
     assert first["settings"] == {
         "method": "inverse", "model": settings.SAGE_MODEL, "revision": "", "device": "cpu", "dtype": "float32",
         "seed": 2, "max_new_tokens": 160, "candidates": 3, "tested_steps": 1, "rollouts": 3, "head": "untrained",
-        "similarity": "words",
+        "similarity": "words", "writer": "templates",
     }  # fmt: skip
     assert [test["rollouts"] for test in first["evidence"]["tests"]] == [3]
     assert (first["provenance"]["explainer"], first["provenance"]["head"]) == ("inverse v1", "head v0 (untrained)")

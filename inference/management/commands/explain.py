@@ -82,6 +82,7 @@ def recipe_of(explainer: Explainer, head: HeadVersion | None) -> Recipe:
         dtype=settings.SAGE_DTYPE,
         seed=explainer.seed,
         max_new_tokens=explainer.max_new_tokens,
+        writer=explainer.writer,
         candidates=explainer.candidates,
         tested_steps=explainer.tested_steps,
         rollouts=explainer.rollouts,

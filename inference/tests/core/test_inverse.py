@@ -41,7 +41,7 @@ def test_the_record_says_what_was_done(model, trace, head):
     assert record.steps == tuple(step.text for step in trace.steps)
     assert record.settings == {
         "candidates": 3, "tested_steps": 5, "rollouts": 6, "seed": 0, "layer": 1, "budget": None,
-        "similarity": "all-minilm-l6-v2", "looks": 4,
+        "similarity": "all-minilm-l6-v2", "looks": 4, "writer": "templates",
     }  # fmt: skip
     assert record.step_scores == likely_and_mattered(record.signals)
     for signal in record.signals:

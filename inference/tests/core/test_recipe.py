@@ -11,6 +11,7 @@ INVERSE = Recipe("inverse", "m")
 
 def test_every_setting_of_an_inverse_explanation_counts():
     changes = {"revision": "r", "device": "cuda", "dtype": "bfloat16", "seed": 1, "max_new_tokens": 99}
+    changes |= {"writer": "both"}
     changes |= {"candidates": 1, "tested_steps": 0, "rollouts": 1, "head": "ab", "model": "n"}
     for name, value in changes.items():
         assert replace(INVERSE, **{name: value}).to_json() != INVERSE.to_json(), name
@@ -28,7 +29,9 @@ def test_what_a_method_does_not_use_does_not_count():
         ({"method": "prose"}, "'prose'; allowed are inverse, chain, self_explain, attention"),
         ({"seed": -1}, "seed is -1; allowed is 0"),
         ({"rollouts": 0}, "rollouts is 0; allowed is 1 to 200"),
-        ({"candidates": 4}, "candidates is 4; allowed is 1 to 3"),
+        ({"candidates": 4}, "candidates is 4; the templates have 1 to 3"),
+        ({"candidates": 9, "writer": "model"}, "candidates is 9; allowed is 1 to 8"),
+        ({"writer": "me"}, "writer is 'me'; allowed are templates, model, both"),
         ({"tested_steps": 21}, "allowed is 0 to 20"),
         ({"max_new_tokens": 15}, "allowed is 16 to 2048"),
     ],

@@ -21,7 +21,8 @@ from inference.core.schema import evidence_schema
 from inference.tests.core.test_explain import CONFIRMED, UNCHANGED, record
 
 PUBLISHED = Path(inference.__file__).parent.parent / "docs" / "evidence-record.schema.json"
-ADDED = ("findings", "claims", "rejected", "read_by", "estimates")  # since schema 1
+SINCE_2 = ("writer", "drafts", "read_by", "estimates")
+SINCE_1 = ("findings", "claims", "rejected", *SINCE_2)
 
 
 @pytest.fixture
@@ -43,21 +44,25 @@ def test_a_measured_record_fits_the_schema_and_comes_back_as_it_was(made):
         jsonschema.validate(broken, evidence_schema())
 
 
-def test_records_of_schema_2_still_read(made):
+def test_measured_records_of_schema_2_still_read(made):
     stored = json.loads(json.dumps(made.record.to_json()))
     signals = [{k: v for k, v in signal.items() if k != "learned_flow"} for signal in stored["signals"]]
-    old = {k: v for k, v in stored.items() if k != "estimates"} | {"schema": 2, "signals": signals}
+    old = {k: v for k, v in stored.items() if k not in SINCE_2} | {"schema": 2, "signals": signals}
     jsonschema.validate(old, evidence_schema())
-    assert EvidenceRecord.from_json(old) == replace(made.record, schema=2)
+    empty = {"writer": "", "drafts": (), "read_by": "", "estimates": ()}
+    assert EvidenceRecord.from_json(old) == replace(made.record, schema=2, **empty)
 
 
-def test_records_of_schema_1_still_read_and_later_ones_are_refused():
+@pytest.mark.parametrize(("schema", "lacking"), [(1, SINCE_1), (2, SINCE_2)])
+def test_records_of_earlier_schemas_still_read(schema, lacking):
     stored = json.loads(json.dumps(record(CONFIRMED, UNCHANGED).to_json()))
-    old = {name: value for name, value in stored.items() if name not in ADDED} | {"schema": 1}
+    old = {name: value for name, value in stored.items() if name not in lacking} | {"schema": schema}
     jsonschema.validate(old, evidence_schema())
-    assert EvidenceRecord.from_json(old) == replace(record(CONFIRMED, UNCHANGED), schema=1)
-    second = {name: value for name, value in stored.items() if name != "read_by"} | {"schema": 2}
-    assert EvidenceRecord.from_json(second) == replace(EvidenceRecord.from_json(stored), schema=2, read_by="")
+    assert EvidenceRecord.from_json(old) == replace(record(CONFIRMED, UNCHANGED), schema=schema)
+
+
+def test_records_of_later_schemas_are_refused():
+    stored = json.loads(json.dumps(record(CONFIRMED, UNCHANGED).to_json()))
     with pytest.raises(ValueError, match="schema 99"):
         EvidenceRecord.from_json(stored | {"schema": 99})
 
