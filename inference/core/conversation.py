@@ -95,9 +95,9 @@ class Conversation:
         finally:
             client.close()
         try:
-            return json.loads(text, parse_constant=no_number)
+            return read_json(text)
         except ValueError:
-            self.fail(what, f"it answered with something that is no JSON: {self.quoted(text)}.", UNLIKE)
+            self.fail(what, f"it answered with something that is no sound JSON: {self.quoted(text)}.", UNLIKE)
 
     def client(self) -> OpenAI:
         from openai import OpenAI
@@ -115,6 +115,15 @@ class Conversation:
         """Without the key, which a server may repeat; taken out before anything is cut off."""
         key = self.endpoint.key
         return quoted(text.replace(key, "(the key)") if key else text)
+
+
+def read_json(text: str) -> Any:
+    """Raises ValueError for what is no JSON, and for what no database or no file can keep: NUL, half a character."""
+    body = json.loads(text, parse_constant=no_number)
+    json.dumps(body, ensure_ascii=False).encode()
+    if "\\u0000" in json.dumps(body):
+        raise ValueError("NUL is in it")
+    return body
 
 
 def no_number(name: str) -> NoReturn:

@@ -68,7 +68,7 @@ def recorded(
         fingerprint=text_or_nothing(body.get("system_fingerprint")),
         at=at.isoformat(timespec="seconds"),
         seconds=round((now - at).total_seconds(), 2),
-        reasoning=text_or_nothing(message.get("reasoning_content")),
+        reasoning=text_or_nothing(message.get("reasoning_content") or message.get("reasoning")),
         logprobs=logprobs_of(choice),
     )
 
@@ -78,13 +78,14 @@ def logprobs_of(choice: Mapping[str, Any]) -> tuple[dict[str, Any], ...] | None:
     tokens = given.get("content") if isinstance(given, dict) else None
     if not isinstance(tokens, list):
         return None
-    return tuple({"token": token.get("token"), "logprob": token.get("logprob")} for token in tokens)
+    found = [token for token in tokens if isinstance(token, dict)]
+    return tuple({"token": token.get("token"), "logprob": token.get("logprob")} for token in found)
 
 
 def check_whole(what: str, exchange: Exchange, message: Mapping[str, Any]) -> None:
     """Raises ReasoningError, quoting what was written, unless the reply is a text that ended by itself."""
     finish, text = exchange.finish_reason, exchange.text
-    refusal = message.get("refusal")
+    refusal = text_or_nothing(message.get("refusal"))
     if finish == "length":
         limit = next(exchange.parameters[name] for name in LENGTHS if name in exchange.parameters)
         raise ReasoningError(f"{what} was cut off after {limit} tokens: {quoted(text)}. Allow a longer chain.")
@@ -102,7 +103,8 @@ def check_whole(what: str, exchange: Exchange, message: Mapping[str, Any]) -> No
 def tokens_used(usage: Mapping[str, Any] | None, most: int) -> int:
     """Prompt and reply as the server counted them; where it did not, the most that they can have been."""
     counted = [(usage or {}).get(name) for name in ("prompt_tokens", "completion_tokens")]
-    return sum(counted) if all(isinstance(count, int) for count in counted) else most
+    known = [count for count in counted if isinstance(count, int) and count >= 0]
+    return sum(known) if len(known) == len(counted) else most
 
 
 def text_or_nothing(value: object) -> str:

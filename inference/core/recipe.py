@@ -53,7 +53,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """What matters to this method. Two recipes that give the same texts give the same JSON."""
-        left_out = ONLY_LOCAL if self.method == "api" else ONLY_API
+        left_out: tuple[str, ...] = ONLY_LOCAL if self.method == "api" else ONLY_API
         left_out += () if self.method == "inverse" else ONLY_INVERSE
         settings = {name: value for name, value in asdict(self).items() if name not in left_out}
         return settings | ({"api_sends": list(self.api_sends)} if self.method == "api" else {})

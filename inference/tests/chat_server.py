@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -74,6 +74,10 @@ def chat_server() -> Iterator[ChatServer]:
                 {"path": self.path, **body}, {name.lower(): value for name, value in self.headers.items()}
             )
             time.sleep(reply.delay)
+            with suppress(ConnectionError):  # a client that did not wait
+                self.send(reply)
+
+        def send(self, reply: Reply) -> None:
             content = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():

@@ -170,8 +170,11 @@ def test_the_budget_counts_what_the_server_used(server, endpoint):
     assert len(server.bodies) == len(conversation.exchanges) == 1
 
 
-def test_where_usage_is_not_told_the_most_is_counted(server, endpoint):
-    server.scripted = [Reply(completion("Answer: 7", usage=None))]
+@pytest.mark.parametrize("usage", [None, ("many", "more"), (-9000, 1)])
+def test_where_usage_is_not_told_the_most_is_counted(server, endpoint, usage):
+    body = completion("Answer: 7", usage=None)
+    body["usage"] = dict(zip(("prompt_tokens", "completion_tokens"), usage, strict=True)) if usage else None
+    server.scripted = [Reply(body)]
     conversation = Conversation(endpoint, "small")
     conversation.ask("It", messages(PROBLEM), ReasonSettings(), lambda: None)
     assert conversation.spent == calls.longest(messages(PROBLEM)) + 160
@@ -253,9 +256,11 @@ def test_a_server_that_stays_silent(server, endpoint):
         (Reply({"error": "not yours"}, 403), "answered 403: .*not yours.*Check SAGE_API_KEY"),
         (Reply({"error": "no model small"}, 404), "answered 404: .*no model small.*Check the model's name"),
         (Reply({"detail": "Unsupported: seed"}, 422), "answered 422: .*Unsupported: seed.*SAGE_API_SENDS"),
-        (Reply("{not json"), "something that is no JSON: '{not json'.*OpenAI's chat protocol"),
-        (Reply("<html>", headers={"Content-Type": "text/html"}), "no JSON: '<html>'"),
-        (Reply('{"x": NaN}'), "no JSON"),
+        (Reply("{not json"), "something that is no sound JSON: '{not json'.*OpenAI's chat protocol"),
+        (Reply(completion("Answer: 7\0")), "no sound JSON: .*Answer: 7"),
+        (Reply(completion("Answer: 7\ud800")), "no sound JSON: .*Answer: 7"),
+        (Reply("<html>", headers={"Content-Type": "text/html"}), "no sound JSON: '<html>'"),
+        (Reply('{"x": NaN}'), "no sound JSON"),
         (Reply({"choices": []}), "without a choice: .*choices.*OpenAI's chat protocol"),
         (Reply([1]), r"without a choice: '\[1\]'"),
     ],
