@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from inference.core.endpoint import Endpoint
 from inference.core.exchange import Exchange, check_whole, first_choice, quoted, recorded, tokens_used
@@ -84,11 +84,9 @@ class Conversation:
         """The body of the server's answer, read as JSON."""
         import openai
 
-        client = self.client()
+        client, turns = self.client(), cast("Any", list(messages))
         try:
-            raw = waited(
-                lambda: client.chat.completions.with_raw_response.create(messages=list(messages), **parameters), tick
-            )
+            raw = waited(lambda: client.chat.completions.with_raw_response.create(messages=turns, **parameters), tick)
             text = raw.text
         except openai.OpenAIError as error:
             self.fail(what, *trouble(error, self.endpoint, self.quoted))
