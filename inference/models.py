@@ -194,6 +194,11 @@ class Explainer(models.Model):
         CHAIN = "chain", "The raw chain of thought"
         SELF_EXPLAIN = "self_explain", "Asked afterwards to explain itself"
         ATTENTION = "attention", "Where the model looked, untested"
+        API = "api", "Chain and self-explanation from a server"
+
+    class Says(models.TextChoices):
+        EXPLANATION = "explanation", "What the model says afterwards"
+        CHAIN = "chain", "The raw chain of thought"
 
     class Writer(models.TextChoices):
         TEMPLATES = "templates", "Templates"
@@ -206,9 +211,16 @@ class Explainer(models.Model):
     model = models.CharField(
         max_length=300,
         blank=True,
-        help_text="Hub name or folder of the model. Empty: the SAGE_MODEL setting.",
+        help_text="Hub name or folder of the model. Empty: the SAGE_MODEL setting. For method api the model's name "
+        "at the server that the worker's SAGE_API_URL names.",
     )
     revision = models.CharField(max_length=100, blank=True)
+    says = models.CharField(
+        max_length=20,
+        choices=Says.choices,
+        default=Says.EXPLANATION,
+        help_text="Which text of a run is the explanation. Only for method api; a run makes both.",
+    )
     head_version = models.ForeignKey(
         HeadVersion,
         models.PROTECT,
@@ -241,7 +253,15 @@ class Explainer(models.Model):
 
     class Meta:
         ordering = ("name", "-version")
-        constraints = [models.UniqueConstraint(fields=("name", "version"), name="one_explainer_per_version")]
+        constraints = [
+            models.UniqueConstraint(fields=("name", "version"), name="one_explainer_per_version"),
+            models.CheckConstraint(
+                condition=(Q(method="api") & ~Q(model="")) | (~Q(method="api") & ~Q(model__startswith="api:")),
+                name="a_model_is_local_or_named_at_a_server",
+                violation_error_message="Method api needs the model's name at the server; for the other methods the "
+                "name of a model cannot begin with “api:”.",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
@@ -256,6 +276,11 @@ class Explainer(models.Model):
     def uses_head(self) -> bool:
         return self.method == self.Method.INVERSE
 
+    @property
+    def shows_chain(self) -> bool:
+        """Whether its explanation is the chain itself."""
+        return self.method == self.Method.CHAIN or (self.method == self.Method.API and self.says == self.Says.CHAIN)
+
 
 class Trace(models.Model):
     """One forward run of a model on a problem, and the unit of work of the queue (see `queue.py`).
@@ -264,7 +289,7 @@ class Trace(models.Model):
     """
 
     problem = models.ForeignKey(Problem, models.PROTECT, related_name="traces")
-    model = models.CharField(max_length=300)
+    model = models.CharField(max_length=304, help_text="As loaded here; “api:” and a name where a server has it.")
     revision = models.CharField(max_length=100, blank=True)
     seed = models.PositiveIntegerField(default=0)
     max_new_tokens = models.PositiveIntegerField()

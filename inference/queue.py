@@ -30,6 +30,7 @@ LEASE = timedelta(seconds=60)  # renewed every few seconds of work; a dead worke
 ATTEMPTS = 3  # claims of one trace that never finished, after which its explanations fail
 BELL_EXPIRES = 60  # seconds; the sweeper has long rung anew, so busy workers do not collect old bells
 MOST_BELLS = 16
+API = "api:"  # begins a trace's model where a server has it, so that no local model of that name is meant
 
 
 class LostLeaseError(Exception):
@@ -40,7 +41,15 @@ class LostLeaseError(Exception):
 
 
 def model_name(explainer: Explainer) -> str:
+    """The model of the explainer's traces: a local one, or after `API` one of the server of SAGE_API_URL."""
+    if explainer.method == Explainer.Method.API:
+        return API + explainer.model
     return explainer.model or str(settings.SAGE_MODEL)
+
+
+def is_api(model: str) -> bool:
+    """Whether a trace's model is one of a server, and none that a worker could load."""
+    return model.startswith(API)
 
 
 def head_of(explainer: Explainer) -> HeadVersion | None:

@@ -8,14 +8,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.utils import timezone
 
 from inference import core, heads, models, queue
+from inference.core.api import ApiRun, api_provenance
+from inference.core.conversation import ApiError, Conversation
+from inference.core.endpoint import Endpoint
 from inference.core.feature_cache import FeatureCache
 from inference.core.head import Head, HeadMismatchError
 from inference.core.kept import KeptFile, trace_digest
@@ -30,6 +35,8 @@ log = logging.getLogger(__name__)
 stop = threading.Event()  # set by the server on its way out: the trace in progress is handed back
 RENEW_EVERY = 2.0  # seconds between two renewals of the lease
 SEEDS_TRIED = 3  # chains sampled for one asking before its explanations fail
+
+Made = TypeVar("Made")
 
 _loading = threading.Lock()
 
@@ -54,6 +61,23 @@ def _language_model(name: str, revision: str) -> core.LanguageModel:
     )
 
 
+def endpoint() -> Endpoint:
+    """The server of method api, as the settings have it. Raises ValueError where they cannot be used."""
+    return Endpoint(
+        url=settings.SAGE_API_URL,
+        key=settings.SAGE_API_KEY,
+        sends=tuple(settings.SAGE_API_SENDS),
+        timeout=settings.SAGE_API_TIMEOUT,
+        retries=settings.SAGE_API_RETRIES,
+        budget=settings.SAGE_API_BUDGET,
+    )
+
+
+def source_of(row: models.Trace) -> core.LanguageModel | Endpoint:
+    """What makes a trace. For one of a server no local model is loaded. Raises one of LOADING_ERRORS."""
+    return endpoint() if queue.is_api(row.model) else language_model(row.model, row.revision)
+
+
 def head_for(row: models.HeadVersion, model: core.LanguageModel) -> Head:
     config = core.head_config(model)
     return Head.load(heads.folder(), row.sha256, row.number, config) if row.trained else Head(config)
@@ -76,24 +100,24 @@ def work_on_next() -> None:
     if first is None or stop.is_set():
         return
     try:
-        model = language_model(first.model, first.revision)  # before the claim: loading may outlast a lease
+        source = source_of(first)  # before the claim: loading may outlast a lease
     except LOADING_ERRORS as error:
         fail_all(first, f"The model {first.model!r} could not be loaded: {error}")
         return
     for row in queue.waiting().filter(model=first.model, revision=first.revision)[: queue.MOST_BELLS]:
         if queue.claim(row):
-            _make(row, model)
+            _make(row, source)
             return
 
 
-def _make(row: models.Trace, model: core.LanguageModel) -> None:
+def _make(row: models.Trace, source: core.LanguageModel | Endpoint) -> None:
     progress = Heartbeat(row)
     try:
-        trace = chain_of(row, model, progress)
-        for explanation in row.explanations.pending().select_related("explainer", "head_version"):
-            make_explanation(row, trace, explanation, model, progress)
-        kept_rollouts(trace).remove()
-    except (ReasoningError, LimitError) as error:
+        if isinstance(source, Endpoint):
+            make_by_api(row, source, progress)
+        else:
+            make_here(row, source, progress)
+    except (ReasoningError, LimitError, ApiError) as error:
         for explanation in row.explanations.pending():
             fail(row, explanation, str(error))
     except StoppedError:
@@ -103,6 +127,13 @@ def _make(row: models.Trace, model: core.LanguageModel) -> None:
         log.warning("%s", error)
         return
     queue.release(row, finished=True)
+
+
+def make_here(row: models.Trace, model: core.LanguageModel, progress: Heartbeat) -> None:
+    trace = chain_of(row, model, progress)
+    for explanation in row.explanations.pending().select_related("explainer", "head_version"):
+        make_explanation(row, trace, explanation, model, progress)
+    kept_rollouts(trace).remove()
 
 
 class Heartbeat:
@@ -124,20 +155,27 @@ def chain_of(row: models.Trace, model: core.LanguageModel, progress: Heartbeat) 
     """The chain of thought, made unless it was made before."""
     if row.made_at:
         return Trace.from_json(row.record)
-    trace, failed_seeds = reason_until_answered(row, model, progress)
-    row.made_at, row.prompt, row.chain = timezone.now(), trace.prompt, trace.chain
-    row.answer_index, row.answer_text, row.record = trace.answer.index, trace.answer.text, trace.to_json()
-    row.provenance = {**provenance(model), "settings": asdict(trace.settings), "failed_seeds": failed_seeds}
-    queue.store_trace(row)
+    trace, failed_seeds = until_answered(row, lambda problem, chosen: core.reason(model, problem, chosen, progress))
+    keep(row, trace, {**provenance(model), "failed_seeds": failed_seeds})
     return trace
 
 
-def reason_until_answered(
-    row: models.Trace, model: core.LanguageModel, progress: Heartbeat
-) -> tuple[Trace, list[int]]:
-    """The first readable chain among SEEDS_TRIED seeds, going on where an earlier asking stopped.
+def keep(row: models.Trace, trace: Trace, made_by: dict[str, Any]) -> None:
+    row.made_at, row.prompt, row.chain = timezone.now(), trace.prompt, trace.chain
+    row.answer_index, row.answer_text, row.record = trace.answer.index, trace.answer.text, trace.to_json()
+    row.provenance = {**made_by, "settings": asdict(trace.settings)}
+    queue.store_trace(row)
 
-    Raises ReasoningError, from the last seed, when none was readable.
+
+def until_answered(
+    row: models.Trace,
+    attempt: Callable[[Problem, ReasonSettings], Made],
+    made_by: Callable[[], dict[str, Any]] = dict,
+) -> tuple[Made, list[int]]:
+    """What `attempt` makes with the first of SEEDS_TRIED seeds that gives a readable chain; the seeds that failed.
+
+    Goes on where an earlier asking stopped. `made_by` is kept beside the seeds that failed. Raises ReasoningError,
+    from the last seed, when no chain was readable.
     """
     failed: list[int] = row.provenance.get("failed_seeds", [])
     first = failed[-1] + 1 if failed else row.seed
@@ -145,10 +183,10 @@ def reason_until_answered(
     for seed in range(first, first + SEEDS_TRIED):
         chosen = ReasonSettings(max_new_tokens=row.max_new_tokens, seed=seed)
         try:
-            return core.reason(model, problem, chosen, progress), failed
+            return attempt(problem, chosen), failed
         except ReasoningError as error:
             failed = [*failed, seed]
-            row.provenance = {"failed_seeds": failed}
+            row.provenance = {**made_by(), "failed_seeds": failed}
             queue.store_trace(row)
             if seed == first + SEEDS_TRIED - 1:
                 raise ReasoningError(f"{error} (seeds {first} to {seed} tried)") from error
@@ -227,6 +265,48 @@ def explain_inversely(
         kept.put_flow(trace, made.head_flow)
     chosen_one = [candidate.text for candidate in made.candidates].index(made.text)
     kept.put(kept.explanation(trace, made.text), made.candidate_features[chosen_one])
+
+
+# -- one trace of a server -----------------------------------------------------------------------------------------
+
+
+def make_by_api(row: models.Trace, server: Endpoint, progress: Heartbeat) -> None:
+    """Chain and explanation come from one run, whose transcript stays with the trace. Nothing local has a part in it.
+
+    No features are kept: there is no local model whose head could be meant. Retraining reads the texts when it needs
+    them, with the model that it fits a head for.
+    """
+    run = run_of(row, server, progress)
+    for explanation in row.explanations.pending().select_related("explainer"):
+        explainer = explanation.explainer
+        if explainer.method != models.Explainer.Method.API:
+            fail(row, explanation, f"{explainer} is of method {explainer.method}, and this chain is a server's.")
+            continue
+        explanation.text, explanation.made_at = run.text(explainer.says), timezone.now()
+        told = {name: value for name, value in row.provenance.items() if name not in ("transcript", "failed_seeds")}
+        explanation.provenance = {**told, "says": explainer.says}
+        queue.store_explanation(row, explanation)
+
+
+def run_of(row: models.Trace, server: Endpoint, progress: Heartbeat) -> ApiRun:
+    """The run of a trace, made unless it was made before; then it is read from the row."""
+    if row.made_at:
+        return ApiRun(Trace.from_json(row.record), row.provenance["transcript"][-1]["text"].strip())
+    conversation = Conversation(server, row.model.removeprefix(queue.API))
+    earlier = row.provenance.get("transcript", [])
+
+    def made_by() -> dict[str, Any]:
+        made = api_provenance(conversation)
+        return made | {"transcript": [*earlier, *made["transcript"]]}
+
+    run, failed_seeds = until_answered(
+        row, lambda problem, chosen: core.explain_api(conversation, problem, chosen, progress), made_by
+    )
+    keep(row, run.trace, {**made_by(), "failed_seeds": failed_seeds})
+    return run
+
+
+# -- what failed ---------------------------------------------------------------------------------------------------
 
 
 def fail(row: models.Trace, explanation: models.Explanation, reason: str) -> None:

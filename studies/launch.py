@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from inference import queue
-from inference.models import Explainer, Explanation, Problem
+from inference.models import Explanation, Problem
 from studies import protocol
 from studies.models import Arm, CheckItem, Comparison, Study
 from studies.pairing import balanced_order, spread_over
@@ -62,9 +62,9 @@ def check(study: Study, arms: list[Arm], problems: list[Problem]) -> None:
         raise NotLaunchable(" ".join(f"“{name.replace('_', ' ')}”: {why}" for name, why in wrong))
     if study.simulation != Study.Simulation.NONE and not any(p.options for p in problems):
         raise NotLaunchable("A simulation asks which option the model chose, and no problem here has options.")
-    if study.chain_shown and any(arm.explainer.method == Explainer.Method.CHAIN for arm in arms):
+    if study.chain_shown and any(arm.explainer.shows_chain for arm in arms):
         raise NotLaunchable("One arm is the chain itself, and raters would recognise it: switch off “chain shown”.")
-    runs = {(e.model, e.revision, e.seed, e.max_new_tokens) for e in (arm.explainer for arm in arms)}
+    runs = {(queue.model_name(e), e.revision, e.seed, e.max_new_tokens) for e in (arm.explainer for arm in arms)}
     if len(runs) > 1:
         raise NotLaunchable(
             "The arms of a study must explain the same answer: give their explainers the same model, revision, seed "

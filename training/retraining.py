@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 from torch import Tensor
 
-from inference import core, heads, worker
+from inference import core, heads, queue, worker
 from inference.core.head import Head, HeadMismatchError
 from inference.core.provenance import code_version
 from inference.models import HeadVersion, Promotion
@@ -144,8 +144,11 @@ def gather(wanted: Wanted) -> Data:
 
 
 def model_of(studies: tuple[Study, ...]) -> tuple[str, str]:
-    """The one model whose explanations are judged; the default one for files alone."""
-    models = snapshot.models_of(studies)
+    """The one local model whose explanations are judged; the default one where there are none, as for files.
+
+    What a server wrote has no local model to go with: it is read as the texts of files are, by the model of the head.
+    """
+    models = {(name, revision) for name, revision in snapshot.models_of(studies) if not queue.is_api(name)}
     if len(models) > 1:
         names = ", ".join(sorted(f"{name} {revision}".strip() for name, revision in models))
         raise RefusedError(f"These studies explain with several models ({names}); a head reads one. Choose by model.")

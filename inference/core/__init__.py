@@ -37,11 +37,15 @@ from inference.core.records import (
 )
 
 if TYPE_CHECKING:
+    from inference.core.api import ApiRun, explain_api
     from inference.core.attention_report import explain_attention
     from inference.core.batch import Batch, Tally, explain_file, explained
     from inference.core.causal import test_step, test_steps
     from inference.core.claims import check_claims, supported
     from inference.core.contrastive import contrastive_flow
+    from inference.core.conversation import ApiBudgetError, ApiError, Conversation
+    from inference.core.endpoint import Endpoint
+    from inference.core.exchange import Exchange
     from inference.core.explain import candidates
     from inference.core.features import explanation_features, head_config
     from inference.core.flow import mixed_flow
@@ -62,10 +66,16 @@ if TYPE_CHECKING:
     from inference.core.weights import WeightsError, resolve
 
 HOMES = {
+    "ApiBudgetError": "conversation",
+    "ApiError": "conversation",
+    "ApiRun": "api",
     "AttentionError": "limits",
     "Batch": "batch",
     "ContextError": "limits",
+    "Conversation": "conversation",
     "DeviceMemoryError": "limits",
+    "Endpoint": "endpoint",
+    "Exchange": "exchange",
     "Head": "head",
     "HeadConfig": "head",
     "HeadMismatchError": "head",
@@ -92,6 +102,7 @@ HOMES = {
     "check_claims": "claims",
     "contrastive_flow": "contrastive",
     "direct_suppression": "suppression",
+    "explain_api": "api",
     "explain_attention": "attention_report",
     "explain_file": "batch",
     "explain_inverse": "inverse",
@@ -129,14 +140,20 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Alternative",
     "Answer",
+    "ApiBudgetError",
+    "ApiError",
+    "ApiRun",
     "AttentionError",
     "Batch",
     "Candidate",
     "Claim",
     "Confidences",
     "ContextError",
+    "Conversation",
     "DeviceMemoryError",
+    "Endpoint",
     "EvidenceRecord",
+    "Exchange",
     "Head",
     "HeadConfig",
     "HeadMismatchError",
@@ -175,6 +192,7 @@ __all__ = [
     "check_claims",
     "contrastive_flow",
     "direct_suppression",
+    "explain_api",
     "explain_attention",
     "explain_file",
     "explain_inverse",

@@ -3,10 +3,11 @@
     python -m inference.core --problems FILE --method METHOD --model SOURCE [--limit N] [--out FILE.jsonl]
 
 FILE holds JSON lines as AQUA-RAT, CommonsenseQA or `manage.py import_problems` have them. METHOD is inverse, chain,
-self_explain or attention, SOURCE a hub name, a folder or a .gguf file. One JSON object a problem is appended to
-FILE.jsonl, or printed. A run that was stopped or killed goes on with the same command; a file made with other
-settings is refused. Everything else is said on standard error. Exit status: 0 all done, 1 refused, 2 wrong options,
-130 interrupted.
+self_explain, attention or api, SOURCE a hub name, a folder or a .gguf file. For method api SOURCE is the model's name
+at the server of --api-url or SAGE_API_URL; its key is read from SAGE_API_KEY, and SAGE_API_SENDS, _TIMEOUT, _RETRIES
+and _BUDGET are as in .env.example. One JSON object a problem is appended to FILE.jsonl, or printed. A run that was
+stopped or killed goes on with the same command; a file made with other settings is refused. Everything else is said
+on standard error. Exit status: 0 all done, 1 refused, 2 wrong options, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,18 +17,21 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from inference.core import similarity
-from inference.core.batch import INTERRUPTED, Batch, explain_file
+from inference.core.batch import INTERRUPTED, Batch, Loaded, explain_file
+from inference.core.conversation import ApiError
+from inference.core.endpoint import Endpoint
 from inference.core.features import head_config
 from inference.core.head import Head, HeadMismatchError
 from inference.core.head_files import digest
 from inference.core.language_model import DTYPES, LOADING_ERRORS, LanguageModel
 from inference.core.out_file import OutFileError
 from inference.core.problem_files import ProblemFileError
-from inference.core.recipe import BOUNDS, METHODS, UNTRAINED, WRITERS, Recipe
+from inference.core.recipe import BOUNDS, METHODS, SAYS, UNTRAINED, WRITERS, Recipe
 from inference.core.weights import resolve
 
 
@@ -40,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = made.parse_args(arguments)
     console = Console(stderr=True)
     try:
-        batch = batch_of(options, made)
-        tally = explain_file(batch, lambda: loaded(options, batch.recipe, console), console)
-    except (ProblemFileError, OutFileError, LoadingError, HeadMismatchError, OSError) as error:
+        endpoint = endpoint_of(options, made)
+        batch = batch_of(options, endpoint, made)
+        tally = explain_file(batch, lambda: endpoint_or_model(options, endpoint, batch.recipe, console), console)
+    except (ProblemFileError, OutFileError, LoadingError, HeadMismatchError, ApiError, OSError) as error:
         console.print(f"{error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
@@ -59,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--problems", type=Path, required=True, metavar="FILE")
     made.add_argument("--method", choices=METHODS, required=True)
     made.add_argument("--model", required=True, metavar="SOURCE", help="hub name, folder or .gguf file")
+    made.add_argument("--api-url", metavar="URL", help="base address of the server; only for method api")
+    made.add_argument("--says", choices=SAYS, help="which text of a run of method api is the explanation")
     made.add_argument("--limit", type=int, metavar="N", help="take only the first N usable problems")
     made.add_argument(
         "--out", type=Path, metavar="FILE.jsonl", help="append lines here, and go on from what is there"
@@ -81,7 +88,19 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def batch_of(options: argparse.Namespace, made: argparse.ArgumentParser) -> Batch:
+def endpoint_of(options: argparse.Namespace, made: argparse.ArgumentParser) -> Endpoint | None:
+    """The server of method api. Ends the process with status 2 where an option or a variable cannot be taken."""
+    if options.method != "api":
+        if options.api_url or options.says:
+            made.error(f"--api-url and --says are only for method api, not {options.method}")
+        return None
+    try:
+        return Endpoint.from_environment(os.environ, options.api_url or "")
+    except ValueError as error:
+        made.error(f"{error} (--api-url stands for SAGE_API_URL)")
+
+
+def batch_of(options: argparse.Namespace, endpoint: Endpoint | None, made: argparse.ArgumentParser) -> Batch:
     """Ends the process with status 2 and a message where an option cannot be taken."""
     if options.head and options.method != "inverse":
         made.error(f"--head is only for method inverse, not {options.method}")
@@ -89,11 +108,19 @@ def batch_of(options: argparse.Namespace, made: argparse.ArgumentParser) -> Batc
         made.error(f"--writer is only for method inverse, not {options.method}")
     names = ("method", "model", "revision", "device", "dtype", "seed", "similarity", "writer", *BOUNDS)
     head = digest(options.head) if options.head else UNTRAINED
+    api: dict[str, Any] = {"says": options.says} if options.says else {}
+    api |= {"api_url": endpoint.url, "api_sends": endpoint.sends} if endpoint else {}
     try:
-        recipe = Recipe(**{name: getattr(options, name) for name in names}, head=head)
+        recipe = Recipe(**{name: getattr(options, name) for name in names}, head=head, **api)
         return Batch(options.problems, recipe, options.out, options.limit, options.again)
     except ValueError as error:
         made.error(f"{error}")
+
+
+def endpoint_or_model(
+    options: argparse.Namespace, endpoint: Endpoint | None, recipe: Recipe, console: Console
+) -> Loaded:
+    return (endpoint, None) if endpoint else loaded(options, recipe, console)
 
 
 def loaded(options: argparse.Namespace, recipe: Recipe, console: Console) -> tuple[LanguageModel, Head | None]:

@@ -13,7 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from inference.core.api import api_provenance, explain_api
 from inference.core.attention_report import explain_attention
+from inference.core.conversation import Conversation
+from inference.core.endpoint import Endpoint
 from inference.core.head import Head
 from inference.core.inverse import InverseSettings, explain_inverse
 from inference.core.kept import Kept, KeptFile
@@ -78,11 +81,15 @@ class Tally:
         return INTERRUPTED if self.interrupted else 0
 
 
-def explain_file(batch: Batch, load: Callable[[], tuple[LanguageModel, Head | None]], console: Console) -> Tally:
-    """Explain what is not in the out file yet. `load` is called only if there is anything; None is no head.
+Loaded = tuple[LanguageModel | Endpoint, Head | None]
+"""What explains: a model, or for method api a server; and the head, or None where the method needs none."""
+
+
+def explain_file(batch: Batch, load: Callable[[], Loaded], console: Console) -> Tally:
+    """Explain what is not in the out file yet. `load` is called only if there is anything.
 
     `console` gets the bar and remarks. An interruption (Ctrl-C) ends the run after the last whole line and is told in
-    the tally. Raises ProblemFileError, OutFileError, OSError, and what `load` raises.
+    the tally. Raises ProblemFileError, OutFileError, OSError, ApiError, and what `load` raises.
     """
     problems = {problem.key: problem for problem in read(batch, console)}
     tally = Tally(len(problems))
@@ -121,7 +128,7 @@ def opened(batch: Batch, problems: Mapping[str, ParsedProblem]) -> OutFile | Sta
 def work(
     batch: Batch,
     todo: list[ParsedProblem],
-    load: Callable[[], tuple[LanguageModel, Head | None]],
+    load: Callable[[], Loaded],
     out: OutFile | StandardOut,
     tally: Tally,
     console: Console,
@@ -160,7 +167,7 @@ def bar(total: int, console: Console) -> Iterator[tuple[Progress, Callable[[], N
 
 
 def explained(
-    model: LanguageModel,
+    model: LanguageModel | Endpoint,
     head: Head | None,
     problem: ParsedProblem,
     recipe: Recipe,
@@ -178,11 +185,17 @@ def explained(
     """
     started = time.monotonic()
     seed = failed_seeds[-1] + 1 if failed_seeds else recipe.seed
+    source = Conversation(model, recipe.model) if isinstance(model, Endpoint) else model
     trace, text, evidence, failure = None, None, None, None
     try:
         settings = ReasonSettings(max_new_tokens=recipe.max_new_tokens, seed=seed)
-        trace = reason(model, Problem(problem.question, problem.options, problem.asks), settings, progress)
-        text, evidence = explanation(model, head, trace, recipe, progress, kept)
+        posed = Problem(problem.question, problem.options, problem.asks)
+        if isinstance(source, Conversation):
+            run = explain_api(source, posed, settings, progress)
+            trace, text = run.trace, run.text(recipe.says)
+        else:
+            trace = reason(source, posed, settings, progress)
+            text, evidence = explanation(source, head, trace, recipe, progress, kept)
     except (ReasoningError, LimitError) as error:
         failure, failed_seeds = str(error), [*failed_seeds, seed]
     return {
@@ -195,14 +208,20 @@ def explained(
         "evidence": evidence,
         "error": failure,
         "provenance": {
-            **provenance(model),
-            **({"similarity": loaded(recipe.similarity, model).name} if recipe.method == "inverse" else {}),
+            **made_by(source, recipe),
             **(about or {}),
             "seed": seed,
             "failed_seeds": list(failed_seeds),
         },
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def made_by(source: LanguageModel | Conversation, recipe: Recipe) -> dict[str, Any]:
+    if isinstance(source, Conversation):
+        return api_provenance(source)
+    similarity = {"similarity": loaded(recipe.similarity, source).name} if recipe.method == "inverse" else {}
+    return provenance(source) | similarity
 
 
 def explanation(

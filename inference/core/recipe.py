@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-METHODS = ("inverse", "chain", "self_explain", "attention")
+METHODS = ("inverse", "chain", "self_explain", "attention", "api")
+SAYS = ("explanation", "chain")
 UNTRAINED = "untrained"
 WRITERS = ("templates", "model", "both")
 STYLES = 3  # of the templates
@@ -13,15 +14,19 @@ BOUNDS = {"max_new_tokens": (16, 2048), "candidates": (1, 8), "tested_steps": (0
 """Smallest and largest allowed, both included."""
 
 ONLY_INVERSE = ("writer", "candidates", "tested_steps", "rollouts", "similarity", "head")
+ONLY_API = ("says", "api_url", "api_sends")
+ONLY_LOCAL = ("revision", "device", "dtype")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """`head` is the SHA-256 of a head's weights and config, or "untrained". `seed` 0 decodes the chain greedily.
 
-    `max_new_tokens` is the longest chain in tokens; what follows it matters only to method inverse. `candidates` are
-    the texts of each writer; with "both" the templates give at most their three. `similarity` is the sentence
-    encoder: see similarity.py. Raises ValueError for an unknown method or writer and for a number out of `BOUNDS`.
+    `max_new_tokens` is the longest chain in tokens; what a method does not use is left out by `to_json`. `candidates`
+    are the texts of each writer; with "both" the templates give at most their three. `similarity` is the sentence
+    encoder: see similarity.py. Method api has one run show what the model says afterwards or the chain (`says`);
+    `api_url` and `api_sends` are those of its `Endpoint`. Raises ValueError for an unknown method or writer and for a
+    number out of `BOUNDS`.
     """
 
     method: str
@@ -37,11 +42,16 @@ class Recipe:
     similarity: str = "all-minilm-l6-v2"
     head: str = UNTRAINED
     writer: str = "templates"
+    says: str = "explanation"
+    api_url: str = ""
+    api_sends: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method is {self.method!r}; allowed are {', '.join(METHODS)}")
         check_writer(self.writer, self.candidates)
+        if self.says not in SAYS:
+            raise ValueError(f"says is {self.says!r}; allowed are {', '.join(SAYS)}")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; allowed is 0 (greedy) or more")
         if not self.similarity:
@@ -52,8 +62,10 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """What matters to this method. Two recipes that give the same texts give the same JSON."""
-        left_out = () if self.method == "inverse" else ONLY_INVERSE
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
+        left_out: tuple[str, ...] = ONLY_LOCAL if self.method == "api" else ONLY_API
+        left_out += () if self.method == "inverse" else ONLY_INVERSE
+        settings = {name: value for name, value in asdict(self).items() if name not in left_out}
+        return settings | ({"api_sends": list(self.api_sends)} if self.method == "api" else {})
 
 
 def check_writer(writer: str, candidates: int) -> None:

@@ -67,6 +67,43 @@ def test_arms_must_explain_the_same_answer(draft: Study) -> None:
     assert not Explanation.objects.exists()
 
 
+def api_arms(study: Study, *says: str) -> None:
+    for one in says:
+        explainer = Explainer.objects.create(name=f"api-{one}", method="api", model=settings.SAGE_MODEL, says=one)
+        Arm.objects.create(study=study, name=explainer.name, explainer=explainer)
+
+
+def test_chain_and_explanation_of_one_server_are_about_the_same_answer(draft: Study) -> None:
+    draft.arms.all().delete()
+    api_arms(draft, "chain", "explanation")
+    launch.launch(draft)
+    assert Trace.objects.count() == 8
+    assert set(Trace.objects.values_list("model", flat=True)) == {f"api:{settings.SAGE_MODEL}"}
+    assert Explanation.objects.filter(head_version=None).count() == 16
+
+
+def test_a_server_beside_a_local_model_of_the_same_name_is_refused(draft: Study) -> None:
+    api_arms(draft, "explanation")
+    with pytest.raises(launch.NotLaunchable, match="same answer"):
+        launch.launch(draft)
+    assert not Trace.objects.exists()
+
+
+def test_the_chain_of_a_server_is_not_shown_above_itself_either(draft: Study) -> None:
+    draft.arms.all().delete()
+    api_arms(draft, "chain", "explanation")
+    draft.chain_shown = True
+    draft.save()
+    with pytest.raises(launch.NotLaunchable, match="chain shown"):
+        launch.launch(draft)
+
+
+def test_the_default_model_may_be_named_or_left_out(draft: Study) -> None:
+    Explainer.objects.filter(method="chain").update(model=settings.SAGE_MODEL)
+    launch.launch(draft)
+    assert Trace.objects.count() == 8
+
+
 def test_a_copy_reuses_what_does_not_depend_on_the_head(draft: Study) -> None:
     launch.launch(draft)
     heads.promote(heads.register("0" * 64, {"model": settings.SAGE_MODEL, "revision": ""}), "better", "kim")

@@ -291,6 +291,20 @@ def test_studies_of_several_models_are_refused(study: Study) -> None:
         retrain()
 
 
+def test_what_a_server_wrote_is_read_by_the_local_model(
+    study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By that of the other explanations, or by the default one where there are no others."""
+    judge(study, raters=8)
+    traces = Trace.objects.filter(explanations__in=study.explanations())
+    for some in (traces.filter(problem__kind="maths"), traces):
+        Trace.objects.filter(pk__in=some.values("pk")).update(model="api:small")
+        assert retraining.model_of((study,)) == (settings.SAGE_MODEL, "")
+    monkeypatch.setattr(settings, "VAR_DIR", tmp_path)  # where no features are cached, as for what a server wrote
+    retrain()
+    assert TrainingRun.objects.get().head_version.base_model == settings.SAGE_MODEL
+
+
 def test_two_at_once_the_second_says_who_holds_the_lock(study: Study) -> None:
     judge(study, raters=8)
     attempts.begin("command", "kim@gpu-1")

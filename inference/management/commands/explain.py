@@ -16,7 +16,8 @@ from inference.core.recipe import UNTRAINED, Recipe
 from inference.models import Explainer, HeadVersion
 
 if TYPE_CHECKING:
-    from inference.core import Head, LanguageModel
+    from inference.core.batch import Loaded
+    from inference.core.endpoint import Endpoint
 
 
 class Command(BaseCommand):
@@ -40,19 +41,23 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         from inference.core.batch import INTERRUPTED, Batch, explain_file
+        from inference.core.conversation import ApiError
         from inference.core.head import HeadMismatchError
 
         explainer = explainer_called(options["explainer"])
         head = queue.head_of(explainer)
         about = {"explainer": str(explainer)} | ({"head": str(head)} if head else {})
         try:
-            recipe = recipe_of(explainer, head)
+            server = server_of(explainer)
+            recipe = recipe_of(explainer, head, server)
             batch = Batch(options["problems"], recipe, options["out"], options["limit"], options["again"], about)
         except ValueError as error:
             raise CommandError(str(error)) from error
         try:
-            tally = explain_file(batch, lambda: loaded(recipe, head), Console(stderr=True))
-        except (ProblemFileError, OutFileError, HeadMismatchError, OSError) as error:
+            tally = explain_file(
+                batch, lambda: (server, None) if server else loaded(recipe, head), Console(stderr=True)
+            )
+        except (ProblemFileError, OutFileError, HeadMismatchError, ApiError, OSError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt as interrupt:
             raise CommandError("Interrupted before anything was begun.", returncode=INTERRUPTED) from interrupt
@@ -73,10 +78,17 @@ def explainer_called(name: str) -> Explainer:
     return explainer
 
 
-def recipe_of(explainer: Explainer, head: HeadVersion | None) -> Recipe:
+def server_of(explainer: Explainer) -> Endpoint | None:
+    """The server that an explainer of method api asks. Raises ValueError where the settings name none."""
+    from inference import worker
+
+    return worker.endpoint() if explainer.method == Explainer.Method.API else None
+
+
+def recipe_of(explainer: Explainer, head: HeadVersion | None, server: Endpoint | None) -> Recipe:
     return Recipe(
         method=explainer.method,
-        model=queue.model_name(explainer),
+        model=queue.model_name(explainer).removeprefix(queue.API),
         revision=explainer.revision,
         device=settings.SAGE_DEVICE,
         dtype=settings.SAGE_DTYPE,
@@ -88,10 +100,13 @@ def recipe_of(explainer: Explainer, head: HeadVersion | None) -> Recipe:
         rollouts=explainer.rollouts,
         similarity=settings.SAGE_SIMILARITY,
         head=head.sha256 if head and head.trained else UNTRAINED,
+        says=explainer.says,
+        api_url=server.url if server else "",
+        api_sends=server.sends if server else (),
     )
 
 
-def loaded(recipe: Recipe, head: HeadVersion | None) -> tuple[LanguageModel, Head | None]:
+def loaded(recipe: Recipe, head: HeadVersion | None) -> Loaded:
     """The model and the head as the worker loads them."""
     from inference import worker
     from inference.core import similarity
