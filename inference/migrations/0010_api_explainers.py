@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inference', '0006_method_attention'),
+        ('inference', '0009_explainer_writer'),
     ]
 
     operations = [

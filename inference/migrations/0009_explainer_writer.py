@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inference', '0006_method_attention'),
+        ('inference', '0008_test_five_steps'),
     ]
 
     operations = [
