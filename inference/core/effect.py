@@ -97,7 +97,8 @@ def regrouped(different: Counts, kept: Counts, random: np.random.Generator) -> t
         drawn = random.multivariate_hypergeometric(total, size, size=DRAWS, method="marginals")
         return np.vstack([drawn, different]), np.full(DRAWS + 1, 1 / (DRAWS + 1))
     seen = total > 0
-    ways = np.indices(total[seen] + 1).reshape(int(seen.sum()), -1).T
+    sizes = [int(count) + 1 for count in total[seen]]
+    ways = np.indices(sizes).reshape(len(sizes), -1).T
     tables = np.zeros((len(ways), len(total)), dtype=np.int64)
     tables[:, seen] = ways
     tables = tables[tables.sum(-1) == size]
@@ -116,7 +117,10 @@ def interval(different: Counts, kept: Counts, tested: Permuted, random: np.rando
     Redrawn groups overstate KL, as small samples do: their mean is moved onto the excess, so that the interval tells
     the spread around it.
     """
-    redrawn = [random.multinomial(int(group.sum()), group / group.sum(), size=DRAWS) for group in (different, kept)]
+    redrawn = [
+        random.multinomial(int(group.sum()), group / group.sum(), size=DRAWS).astype(np.float64)
+        for group in (different, kept)
+    ]
     found, excess = divergence(*redrawn), tested.value - tested.chance
     low, high = np.percentile(found, [2.5, 97.5]) - found.mean() + excess
     return min(float(low), excess), max(float(high), excess)
@@ -136,3 +140,10 @@ def reachable(kept: Counts, different: Counts, more: int, level: float, random: 
         for a in usual[::-1]
         if a != b
     )
+
+
+def projected(kept: Counts, different: Counts, scale: float, random: np.random.Generator) -> float:
+    """The p-value that `scale` times as many answers with the same shares would have; 1 without answers to compare."""
+    if not kept.any() or not different.any():
+        return 1.0
+    return permutation(np.rint(different * scale), np.rint(kept * scale), random).p_value

@@ -8,15 +8,17 @@ functions of Lan & DeMets (1983).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 
 import numpy as np
 
-from inference.core.effect import ALPHA, MIN_SHARE, Effect, confirmed, counts, reachable
+from inference.core.effect import ALPHA, MIN_SHARE, Effect, Counts, confirmed, counts, projected, reachable
 
 LOOKS = 4
 LEAST = 3  # rollouts of a round: fewer tell nothing and fill no batch
+HOPELESS = 0.3
 SPENDING = 3  # the level spent by share t of the rollouts is ALPHA · t³: little early, most of it at the end
 
 CONFIRMED_EARLY = "confirmed early"
@@ -85,13 +87,32 @@ def why_stop(
 
 
 def futile(look: Look, kept: list[int], different: list[int], differing: int, outcomes: int, seed: int) -> bool:
+    """Whether to give up: the rest cannot confirm the step, or from half of the rollouts on, hardly would.
+
+    A test that ends so is not confirmed, which never makes false alarms more frequent.
+    """
+    groups = [counts(np.array(group, dtype=np.int64), max(2, outcomes)) for group in (kept, different)]
+    random = np.random.default_rng([seed, 2])
+    return out_of_reach(look, groups, differing, random) or hopeless(look, groups, random)
+
+
+def out_of_reach(look: Look, groups: Sequence[Counts], differing: int, random: np.random.Generator) -> bool:
     """Whether not even the most one-sided rest of the rollouts would confirm the step.
 
     The most one-sided rest: each rollout from before the step differs and comes to one answer, each from after it to
-    another. A test that ends so is not confirmed, which never makes false alarms more frequent.
+    another.
     """
     rest = look.planned - look.drawn
     if differing + rest < MIN_SHARE * look.planned:
         return True
-    groups = (counts(np.array(group, dtype=np.int64), max(2, outcomes)) for group in (kept, different))
-    return not reachable(*groups, rest, look.last, np.random.default_rng([seed, 2]))
+    return not reachable(groups[0], groups[1], rest, look.last, random)
+
+
+def hopeless(look: Look, groups: Sequence[Counts], random: np.random.Generator) -> bool:
+    """Whether, with half of the rollouts drawn, a rest like what is there would leave p above HOPELESS.
+
+    Curtailment by the trend so far, after Lan, Simon & Halperin (1982).
+    """
+    if 2 * look.drawn < look.planned:
+        return False
+    return projected(groups[0], groups[1], look.planned / look.drawn, random) > HOPELESS

@@ -71,7 +71,9 @@ class SentenceEncoder:
     def load(cls, source: str | Path, device: str = "cpu", name: str = "") -> SentenceEncoder:
         """From a folder or the hub, safetensors only. Raises SimilarityError where there is no such encoder."""
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         check_pooling(Path(source))
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)

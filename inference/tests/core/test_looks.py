@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inference.core import effect
 from inference.core.effect import ALPHA
-from inference.core.looks import ALL_DRAWN, CONFIRMED_EARLY, FUTILE, futile, looks, why_stop
+from inference.core.looks import ALL_DRAWN, CONFIRMED_EARLY, FUTILE, futile, hopeless, looks, out_of_reach, why_stop
 
 OUTCOMES = 4
 
@@ -76,24 +76,36 @@ def test_looking_early_costs_little_power():
     assert late - early <= 0.1
 
 
-def test_a_futile_test_is_one_that_no_rest_confirms():
+def counted(*groups):
+    return [effect.counts(np.array(group, dtype=int), 2) for group in groups]
+
+
+def test_out_of_reach_is_what_no_rest_confirms():
     """Against every possible rest, on a case small enough to try them all."""
     first, last = looks(6)
-    kept, different = [0, 0, 0], [0, 0, 1]
-    assert futile(first, kept, [0, 0, 0], 3, 2, seed=0)
+    random, kept = np.random.default_rng(0), [0, 0, 0]
     for case in ([0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]):
         reached = any(
             effect.confirmed(effect.measure([*kept, *a], [*case, *b], 2, 0), 6, 6, last.level)
             for a in itertools.product(range(2), repeat=3)
             for b in itertools.product(range(2), repeat=3)
         )
-        assert futile(first, kept, case, 3, 2, seed=0) is not reached
+        assert out_of_reach(first, counted(kept, case), 3, random) is not reached
     assert why_stop(first, None, kept, [0, 0, 0], 3, 2, 0) == FUTILE
-    assert why_stop(last, None, kept, different, 3, 2, 0) == ALL_DRAWN
+    assert why_stop(last, None, kept, [0, 0, 1], 3, 2, 0) == ALL_DRAWN
+
+
+def test_hopeless_is_only_said_of_half_the_rollouts_and_of_no_trend():
+    random = np.random.default_rng(0)
+    early, half = looks(20)[:2]
+    alike, apart = counted([0, 1] * 5, [1, 0] * 5), counted([0] * 10, [1] * 6 + [0] * 4)
+    assert hopeless(half, alike, random)
+    assert hopeless(half, counted([], [0]), random)
+    assert not hopeless(half, apart, random)
+    assert not hopeless(early, alike, random)
 
 
 def test_too_few_that_differ_are_futile():
-    look = looks(20)[2]
-    assert (look.drawn, futile(look, [0] * 29, [1], 1, 2, seed=0)) == (15, False)
-    look = looks(20)[2]
-    assert futile(look, [0] * 30, [], -2, 2, seed=0)
+    late, rest = looks(20)[2], [0] * 25
+    assert not out_of_reach(late, counted(rest, [1]), 1, np.random.default_rng(0))
+    assert futile(late, rest, [], 0, 2, seed=0)
