@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from inference import core, queue, worker
 from inference.core.decode import Sampling
@@ -109,6 +110,23 @@ def test_the_attention_of_each_head_is_kept_where_it_is_asked_for(
         trace = core.Trace.from_json(problem.traces.get().record)
         kept = worker.feature_cache(worker.language_model("", "")).get_flow(trace)
         assert (kept is not None) == wanted
+
+
+def test_the_model_may_write_and_everything_is_kept(stand_in: Any, problems: list[Problem]) -> None:
+    both = Explainer.objects.create(name="both", method="inverse", writer="both", candidates=2, tested_steps=1)
+    ask_all(problems[:1], [both])
+    work_until_done()
+    made = Explanation.objects.get()
+    assert [draft["style"] for draft in made.evidence["drafts"]] == ["brief", "contrastive", "written 1", "written 2"]
+    assert made.evidence["writer"] == "templates"  # nothing of what the stand-in writes is in the record
+    assert made.evidence["drafts"][2]["rejected"] == 1
+    assert all({"text", "style", "score", "rejected"} <= set(candidate) for candidate in made.candidates)
+
+
+def test_more_texts_than_the_templates_have_are_refused_in_the_admin(db: None) -> None:
+    with pytest.raises(ValidationError, match="the templates have 1 to 3"):
+        Explainer(name="many", method="inverse", candidates=5).full_clean()
+    Explainer(name="many", method="inverse", candidates=5, writer="model").full_clean()
 
 
 def test_working_again_changes_nothing(stand_in: Any, problems: list[Problem], explainers: list[Explainer]) -> None:

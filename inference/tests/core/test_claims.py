@@ -184,6 +184,18 @@ def first(text, *tests):
         ("“12 - 2 = 10 are left”", "decides nothing about"),
         ("Well.", "decides nothing about"),
         ("However, it is so.", "decides nothing about"),
+        ("At step 2 it wrote “12 - 2 = 10 are left”, so the answer is “10”.", "decides nothing about"),
+        ("Because step 2 mattered, the model answered “10”.", "decides nothing about"),
+        ("Step 2 decided the answer.", "decides nothing about"),
+        ("Steps 1–2 were not tested.", "decides nothing about"),
+        ("The model answered 10.5.", "decides nothing about"),
+        ("The model answered ≠ “10”.", "decides nothing about"),
+        ("70% of the attention led back to step 2.", "decides nothing about"),
+        (
+            "When it gave its answer, 70% of the attention that it paid to its own steps led back to step 2; that "
+            "alone does not show that this step mattered, yet step 2 mattered.",
+            "attention shows no cause",
+        ),
     ],
 )
 def test_what_the_record_does_not_hold_is_rejected_with_the_reason(text, reason):
@@ -202,6 +214,18 @@ def test_what_the_record_does_not_hold_is_rejected_with_the_reason(text, reason)
             "At step 2 the model wrote “12 - 2 = 10 are left”, but in 7 of 12 tries the model wrote something else.",
             ("/steps/1", "/tests/0/different", "/tests/0/rollouts"),
         ),
+        ('The model answered "10".', ("/answer",)),
+        ("The model answered 10.", ("/answer",)),
+        (
+            "Why did it answer “10” rather than “12”?",
+            ("/answer", "/tests/0/different_answers", "/tests/1/different_answers"),
+        ),
+        ("The answer depended on step two.", ("/tests/0/confirmed",)),
+        ("Step 1 was resampled six times.", ("/tests/1/rollouts",)),
+        (
+            "At step 1, a third of the tries said something else.",
+            ("/tests/1/different", "/tests/1/rollouts"),
+        ),
         (
             "At step 2 it wrote “12 - 2 = 10 are left”. In 5 of 12 tries it wrote “12 + 0 = 12 are left” instead, "
             "which ended in “12” (5 times).",
@@ -213,6 +237,15 @@ def test_free_wording_of_a_known_claim_is_accepted_with_its_pointers(text, point
     claim = first(text, CONFIRMED, NOT_CONFIRMED)
     assert claim.reason == ""
     assert set(claim.pointers) == set(pointers)
+
+
+def test_what_is_left_stands_by_itself():
+    """A sentence that leaned on a dropped one goes as well."""
+    instead = "In 5 of 12 tries it wrote “12 + 0 = 12 are left” instead"
+    text = f"Step 2 mattered. {instead}. It is sure. At step 2, {instead.lower()}. The other two said something else."
+    left, claims, rejected = supported(record(CONFIRMED), text)
+    assert supported(record(CONFIRMED), left) == (left, claims, 0)
+    assert rejected + len(claims) == 5
 
 
 def test_rejected_sentences_are_dropped_and_counted():

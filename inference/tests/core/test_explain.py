@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from inference.core import Alternative, EvidenceRecord, StepSignals, StepTest, candidates
+from inference.core import Alternative, Confidences, EvidenceRecord, StepEvidence, StepSignals, StepTest, candidates
 from inference.core.explain import contrast_of, shown
 
 STEPS = ("Step 1: The tray holds 12 eggs.", "Step 2: 12 - 2 = 10 are left.", "Answer: 10")
@@ -70,6 +70,37 @@ def test_without_a_confirmed_test_nothing_is_said_to_matter(tests):
     for text in texts(*tests).values():
         assert "No decisive choice was found" in text
         assert not CAUSAL.search(text)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([{"10": 5}, {"12": 3}, {"14": 2}], 1),  # the most frequent that ends elsewhere
+        ([{"10": 4, "12": 1}, {"12": 3}], 1),  # one of five elsewhere is not where it ends
+        ([{"12": 5}, {"14": 3}], 0),
+        ([{"10": 5}, {"10": 3}, {"": 2}], 0),  # none ends elsewhere: the most frequent
+        ([{"10": 2, "12": 2, "": 1}], 0),
+        ([], None),
+    ],
+)
+def test_the_contrast_is_the_most_frequent_alternative_with_another_answer(outcomes, expected):
+    others = tuple(Alternative(f"Step 2: way {at}", sum(ends.values()), ends) for at, ends in enumerate(outcomes))
+    found = contrast_of(replace(CONFIRMED, alternatives=others), "10")
+    assert found == (None if expected is None else others[expected])
+
+
+def test_the_heads_guess_is_told_as_a_guess_and_only_where_there_is_one():
+    sure = StepEvidence(1, "computation", "", (), Confidences(0.5, 0.5, claim=0.8))
+    for findings, said in (((sure,), True), ((), False), ((replace(sure, step=0),), False)):
+        made = {one.style: one.text for one in candidates(replace(record(CONFIRMED), findings=findings))}
+        assert (
+            "guesses that a new test of this step would come out the same in 80% of cases" in made["detailed"]
+        ) == said
+        assert "guess" not in made["brief"] + made["contrastive"]
+    assert (
+        "that is a guess, and no finding"
+        in [one.text for one in candidates(replace(record(CONFIRMED), findings=(sure,)))][2]
+    )
 
 
 def test_attention_is_told_with_its_caveat_only():
