@@ -10,7 +10,7 @@ et al. 1984); the greatest of all is to say nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from training.core.views import spread
 
 STRENGTHS = (0.01, 0.05, 0.25, 1.0)
 NOTHING = math.inf  # the strength at which only the mean is left
+ALL = -1  # the place of "outside no fold" behind the folds
 INTERCEPT = 10.0  # the constant feature; the larger it is, the less its weight is penalised
 LEAST_SPREAD = 0.05  # nats: τ of effects that hardly differ
 
@@ -147,33 +148,39 @@ def platt(logits: Tensor, labels: Tensor) -> tuple[float, float]:
 
 
 def choose(task: Task, z: Tensor, known: Tensor, problems: Tensor, folds: Tensor) -> Chosen:
-    """The output with the greatest L2 strength that does as well out of fold as the best, up to a standard error.
-
-    Every strength is fitted on all known rows and on those outside each fold, at once.
-    """
-    rows, count = known.nonzero()[:, 0], int(folds.max()) + 1
-    if not len(rows):
-        return Chosen(torch.zeros(z.shape[1]), 0.0, torch.zeros(len(z)), NOTHING, {})
-    seen = torch.stack([known & (folds != fold) for fold in (*range(count), -1)], dim=1)
-    columns = seen[rows].repeat(1, len(STRENGTHS))
-    l2 = torch.tensor(STRENGTHS).repeat_interleave(count + 1)
-    weight, base = fit_columns(task.where(rows), z[rows], columns, l2)
-    own = (z @ weight + base).view(len(z), len(STRENGTHS), count + 1)
-    constants = torch.tensor([task.constant(column.nonzero()[:, 0]) for column in seen.T])
-    tried = {strength: own[torch.arange(len(z)), at, folds] for at, strength in enumerate(STRENGTHS)}
-    tried[NOTHING] = constants[folds]
+    """The output with the greatest L2 strength that does as well out of fold as the best, up to a standard error."""
     by_problem = [(known & (problems == one)).nonzero()[:, 0] for one in torch.unique(problems[known])]
+    if not by_problem:
+        return Chosen(torch.zeros(z.shape[1]), 0.0, torch.zeros(len(z)), NOTHING, {})
+    seen = torch.stack([known & (folds != fold) for fold in (*range(int(folds.max()) + 1), ALL)], dim=1)
+    tried = [*fitted_outputs(task, z, seen, folds), constant_output(task, z, seen, folds)]
     losses = {
-        strength: torch.stack([task.where(rows).loss(outputs[rows]) for rows in by_problem])
-        for strength, outputs in tried.items()
+        one.l2: torch.stack([task.where(rows).loss(one.out_of_fold[rows]) for rows in by_problem]) for one in tried
     }
-    best = min(losses, key=lambda strength: float(losses[strength].mean()))
-    chosen = max(strength for strength in losses if not clearly_worse(losses[strength], losses[best]))
-    named = {strength: float(found.mean()) for strength, found in losses.items()}
-    if chosen == NOTHING:
-        return Chosen(torch.zeros(z.shape[1]), float(constants[-1]), tried[NOTHING], NOTHING, named)
-    at = STRENGTHS.index(chosen) * (count + 1) + count
-    return Chosen(weight[:, at], float(base[at]), tried[chosen], chosen, named)
+    best = min(losses, key=lambda l2: float(losses[l2].mean()))
+    chosen = max((one for one in tried if not clearly_worse(losses[one.l2], losses[best])), key=lambda one: one.l2)
+    return replace(chosen, losses={l2: float(found.mean()) for l2, found in losses.items()})
+
+
+def fitted_outputs(task: Task, z: Tensor, seen: Tensor, folds: Tensor) -> list[Chosen]:
+    """One for each of STRENGTHS, all fitted at once: on the steps that are `seen` [M, folds + 1] outside each fold,
+    and on all that are known, the last column."""
+    rows, count = seen[:, ALL].nonzero()[:, 0], seen.shape[1]
+    columns = seen[rows].repeat(1, len(STRENGTHS))
+    weight, base = fit_columns(task.where(rows), z[rows], columns, torch.tensor(STRENGTHS).repeat_interleave(count))
+    outputs = (z @ weight + base).view(len(z), len(STRENGTHS), count)
+    every = torch.arange(len(z))
+    last = [(at + 1) * count - 1 for at in range(len(STRENGTHS))]
+    return [
+        Chosen(weight[:, column], float(base[column]), outputs[every, at, folds], l2, {})
+        for at, (l2, column) in enumerate(zip(STRENGTHS, last, strict=True))
+    ]
+
+
+def constant_output(task: Task, z: Tensor, seen: Tensor, folds: Tensor) -> Chosen:
+    """The same output for all steps."""
+    constants = torch.tensor([task.constant(column.nonzero()[:, 0]) for column in seen.T])
+    return Chosen(torch.zeros(z.shape[1]), float(constants[ALL]), constants[folds], NOTHING, {})
 
 
 def clearly_worse(losses: Tensor, best: Tensor, errors: float = 1.0) -> bool:

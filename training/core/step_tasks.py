@@ -72,12 +72,14 @@ class EffectTask:
     def listed(self) -> Tensor:
         """[n] bool: which steps are compared with another one of their trace."""
         _, own, counts = torch.unique(self.traces, return_inverse=True, return_counts=True)
-        return counts[own] > 1
+        listed: Tensor = counts[own] > 1
+        return listed
 
     @cached_property
     def groups(self) -> Tensor:
         """The traces of the steps that are listed, numbered 0, 1, 2, …"""
-        return torch.unique(self.traces[self.listed], return_inverse=True)[1]
+        groups: Tensor = torch.unique(self.traces[self.listed], return_inverse=True)[1]
+        return groups
 
     def loss(self, outputs: Tensor) -> Tensor:
         squared = (outputs - self.wanted).square().mean() / 2

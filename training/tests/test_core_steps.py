@@ -13,17 +13,14 @@ import torch
 from torch import Tensor
 
 from inference.core import effect
-from inference.core.flow import mixed_flow
 from inference.core.head import Head, HeadConfig
-from inference.core.mixing import HeadFlow, Mixing, step_shares
 from inference.core.records import StepTest
 from inference.core.step_head import NUMBERS, rank_scores
 from training.core import step_gate
 from training.core.claim_fit import fit_claims, halves, replications
 from training.core.fit import one_thread, teach_steps
-from training.core.mixing_fit import divergences, fit_mixing, followed_of
 from training.core.step_effects import StepEffects, TestedStep, decision_of, effect_of, stacked
-from training.core.step_fit import StepFit, fit_steps, platt, rotated, tau_of
+from training.core.step_fit import StepFit, fit_steps, platt, rotated
 from training.core.step_gate import auroc, check_steps, keep_what_is_better, ranks, spearman
 
 CONFIG = HeadConfig("standin", "", 4, 1, (1, 2))
@@ -253,73 +250,6 @@ def test_the_decision_logit_is_one_of_the_numbers_of_a_claim() -> None:
     assert with_logits.numbers[:, -1].abs().unique().tolist() == [0.4]
 
 
-# -- mixing --------------------------------------------------------------------------------------------------------
-
-LAYERS, HEADS, SEGMENTS = 3, 4, 6  # sink, four steps, answer
-GOOD = (1, 2)  # the head whose attention goes where the effects are
-
-
-def followed(problems: int, seed: int = 0, good: bool = True) -> StepEffects:
-    """Tests of four steps of one trace a problem, with random attention; `good`: one head follows the effects."""
-    random = torch.Generator().manual_seed(seed)
-    rows, flows = [], {}
-    test = made_test(np.random.default_rng(0), 0, *SHARES[0], rollouts=6)
-    for problem in range(problems):
-        effects = torch.rand(4, generator=random) * 2
-        heads = torch.rand(LAYERS, HEADS, SEGMENTS, SEGMENTS, generator=random).tril()
-        if good:
-            heads[*GOOD, -1, 1:5] = (3 * effects).softmax(0) * 20
-        heads /= heads.sum(-1, keepdim=True)
-        name = f"t{problem:03}"
-        flows[name] = HeadFlow(heads, (-1, 0, 1, 2, 3, -1), SEGMENTS - 1)
-        rows += [
-            TestedStep(
-                torch.zeros(CONFIG.step_size), replace(test, step=step, excess=float(value)), 3, "", name, name
-            )
-            for step, value in enumerate(effects)
-        ]
-    return stacked(rows, CONFIG.step_size, flows)
-
-
-def test_the_batched_flow_is_the_flow_of_each_trace() -> None:
-    steps, mixing = followed(3), Mixing(LAYERS, HEADS)
-    with torch.no_grad():
-        mixing.weights.copy_(torch.randn(LAYERS, HEADS, generator=torch.Generator().manual_seed(1)))
-        mixing.residual.copy_(torch.tensor([0.3, -1.0, 0.5]))
-    whole = followed_of(steps, tau=0.5)
-    assert whole is not None
-    for trace, found in enumerate(divergences(mixing, whole).tolist()):
-        flow = steps.flows[trace]
-        mass = mixed_flow(flow.heads, mixing.weights.detach(), mixing.residual.detach(), flow.answer)
-        shares = step_shares(mass, flow.step_of, 4)
-        target = (steps.effects[steps.traces == trace] / 0.5).softmax(0)
-        assert found == pytest.approx(float((target * (target / shares).log()).sum()), abs=1e-5)
-
-
-def test_the_head_that_follows_the_effects_is_found() -> None:
-    steps = followed(20)
-    mixing = fit_mixing(steps, 0.5, LAYERS, HEADS).mixing
-    shares = mixing.weights.detach().softmax(-1)
-    assert divmod(int(shares.argmax()), HEADS) == GOOD
-    assert float(shares[GOOD]) > 0.5
-    unseen = followed_of(followed(20, seed=1), 0.5)
-    assert unseen is not None
-    assert divergences(mixing, unseen).mean() < divergences(Mixing(LAYERS, HEADS), unseen).mean()
-
-
-def test_attention_that_says_nothing_leaves_the_plain_rollout() -> None:
-    assert not fit_mixing(followed(20, good=False), 0.5, LAYERS, HEADS).mixing.learned
-    assert not fit_mixing(followed(3), 0.5, LAYERS, HEADS).mixing.learned, "too few problems"
-
-
-def test_steps_that_were_tested_twice_count_once_and_lone_ones_not_at_all() -> None:
-    steps = followed(2)
-    alone = replace(steps, effects=steps.effects.masked_fill(torch.arange(8) > 4, torch.nan))
-    found = followed_of(alone, 0.5)
-    assert found is not None
-    assert len(found) == 1
-
-
 # -- the check on held-out problems --------------------------------------------------------------------------------
 
 
@@ -358,19 +288,6 @@ def test_without_tested_steps_nothing_is_judged_and_nothing_kept() -> None:
     assert (check.better, check.scores, check.training_steps) == (False, (), 0)
     keep_what_is_better(head, check)
     assert not head.ranks_steps
-
-
-def test_a_mixing_is_kept_only_where_it_beats_the_plain_rollout_beyond_doubt() -> None:
-    config = replace(CONFIG, depth=LAYERS, heads=HEADS)
-    steps = followed(20)
-    mixing = fit_mixing(steps, tau_of(steps), LAYERS, HEADS).mixing
-    for unseen, kept in ((followed(20, seed=1), True), (followed(20, seed=1, good=False), False)):
-        head = Head(config, number=1)
-        head.mixing.load_state_dict(mixing.state_dict())
-        check = check_steps(head, steps, unseen)
-        assert check.used["mixing"] == kept
-        keep_what_is_better(head, check)
-        assert head.mixes == kept
 
 
 def test_claims_are_judged_on_halves_of_held_out_tests() -> None:
