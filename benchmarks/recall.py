@@ -1,0 +1,58 @@
+"""Which ranking of steps finds the decision points when only half the rollouts are spent.
+
+    python benchmarks/recall.py [--problems FILE ...] [--limit 40] [--rollouts 24] [--work FILE] [--json FILE]
+    python benchmarks/recall.py --from FILE [--json FILE]
+
+For every problem the model writes a chain, then R continuations from every boundary of its steps: the reference, which
+tests all steps. The analysis then asks which of the confirmed steps are among those that a ranking puts first. What
+the model wrote is kept in a work file: a run that was stopped goes on with the same command, losing one problem at
+most, and --from redoes the analysis without the model. Problem files may have any of the formats that `explain` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from inference.core import LanguageModel, resolve  # noqa: E402
+from recall_parts import gather  # noqa: E402
+from recall_parts.work import WorkFile  # noqa: E402
+
+STARTER = ROOT / "inference" / "starter" / "starter.jsonl"
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--problems", type=Path, nargs="+", default=[STARTER], metavar="FILE")
+    made.add_argument("--limit", type=int, default=40, help="usable problems of each file")
+    made.add_argument("--rollouts", type=int, default=24, help="R, from every boundary")
+    made.add_argument("--work", type=Path, default=ROOT / "var" / "recall.jsonl", metavar="FILE")
+    made.add_argument("--from", dest="ready", type=Path, metavar="FILE", help="a work file; the model is not loaded")
+    made.add_argument("--model", default="smollm2-135m-instruct")
+    made.add_argument("--var", type=Path, default=ROOT / "var")
+    made.add_argument("--threads", type=int, default=1)
+    made.add_argument("--device", default="cpu")
+    made.add_argument("--dtype", default="float32")
+    made.add_argument("--json", type=Path, help="write what was found into this file")
+    return made
+
+
+def main() -> int:
+    options = parser().parse_args()
+    model = LanguageModel.load(
+        resolve(options.model, options.var, print),
+        dtype=options.dtype,
+        device=options.device,
+        threads=options.threads,
+    )
+    work = WorkFile(options.work, gather.settings(options, model))
+    gather.gather(model, gather.problems_of(options.problems), options.limit, options.rollouts, work)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
