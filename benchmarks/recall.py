@@ -3,24 +3,27 @@
     python benchmarks/recall.py [--problems FILE ...] [--limit 40] [--rollouts 24] [--work FILE] [--json FILE]
     python benchmarks/recall.py --from FILE [--json FILE]
 
-For every problem the model writes a chain, then R continuations from every boundary of its steps: the reference, which
-tests all steps. The analysis then asks which of the confirmed steps are among those that a ranking puts first. What
-the model wrote is kept in a work file: a run that was stopped goes on with the same command, losing one problem at
-most, and --from redoes the analysis without the model. Problem files may have any of the formats that `explain` takes.
+For every problem the model writes a chain, then R continuations from every boundary of its steps: the reference,
+which tests all steps. The analysis then asks which of the confirmed steps are among those that a ranking puts first.
+What the model wrote is kept in a work file: a run that was stopped goes on with the same command and loses one
+problem at most, and --from redoes the analysis without the model. Problem files have any format that `explain` takes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from recall_parts import gather, table  # noqa: E402
+from recall_parts.reference import references  # noqa: E402
+from recall_parts.work import WorkFile, read  # noqa: E402
+
 from inference.core import LanguageModel, resolve  # noqa: E402
-from recall_parts import gather  # noqa: E402
-from recall_parts.work import WorkFile  # noqa: E402
 
 STARTER = ROOT / "inference" / "starter" / "starter.jsonl"
 
@@ -43,15 +46,24 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     options = parser().parse_args()
-    model = LanguageModel.load(
-        resolve(options.model, options.var, print),
-        dtype=options.dtype,
-        device=options.device,
-        threads=options.threads,
-    )
+    if options.ready is None:
+        gathered(options)
+    settings, worked = read(options.ready or options.work)
+    print(", ".join(f"{name} {value}" for name, value in settings.items()))
+    found = {"settings": settings, **table.analysed(references(worked))}
+    table.printed(found)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def gathered(options: argparse.Namespace) -> None:
+    """Write what is missing into the work file."""
+    source = resolve(options.model, options.var, print)
+    model = LanguageModel.load(source, dtype=options.dtype, device=options.device, threads=options.threads)
     work = WorkFile(options.work, gather.settings(options, model))
     gather.gather(model, gather.problems_of(options.problems), options.limit, options.rollouts, work)
-    return 0
 
 
 if __name__ == "__main__":
