@@ -25,27 +25,23 @@ class Ranked:
     costs: Numbers
     points: NDArray[np.bool_]
 
-    def found(self, budget: float) -> float:
-        """How many points are among the steps that are tested, in expectation."""
-        return float(paid(self.scores, self.costs, budget)[self.points].sum())
+    def found(self, budgets: Numbers) -> Numbers:
+        """How many points are among the steps that are tested, in expectation, at each of `budgets` [B]: [B]."""
+        return np.asarray(paid(self.scores, self.costs, budgets)[:, self.points].sum(1))
 
 
-def paid(scores: Sequence[float] | Numbers, costs: Sequence[float] | Numbers, budget: float) -> Numbers:
-    """The chance of each step to be tested, [S], when steps are tested by falling score until the money is spent.
+def paid(scores: Numbers, costs: Numbers, budgets: Numbers) -> Numbers:
+    """The chance of each step to be tested at each of `budgets` [B], shares of all costs: [B, S].
 
-    `budget` is a share of all costs, 0 to 1. Steps of one score come in random order, and the step at which the money
-    ends is tested with the chance that the rest of the money covers it. So equal scores give every step the chance
-    `budget`: a ranking at random. Exact where steps of one score cost alike.
+    Steps are tested by falling score until the money is spent. Those of one score come in random order, and the step
+    at which the money ends is tested with the chance that the rest of it covers. So equal scores, which are a ranking
+    at random, give every step the chance `budget`. Exact where steps of one score cost alike.
     """
-    if not 0 <= budget <= 1:
-        raise ValueError(f"budget is {budget}; it is a share of all rollouts, 0 to 1")
-    values, prices = np.asarray(scores, float), np.asarray(costs, float)
-    left, chances = budget * prices.sum(), np.zeros(len(values))
-    for score in np.unique(values)[::-1]:
-        same = values == score
-        chances[same] = min(1.0, max(0.0, left) / prices[same].sum())
-        left -= prices[same].sum()
-    return chances
+    if budgets.min() < 0 or budgets.max() > 1:
+        raise ValueError(f"budgets are {budgets.min()} to {budgets.max()}; each is a share of all rollouts, 0 to 1")
+    before = (scores[None] > scores[:, None]) @ costs
+    same = (scores[None] == scores[:, None]) @ costs
+    return np.clip((budgets[:, None] * costs.sum() - before) / same, 0.0, 1.0)
 
 
 def recall(found: Numbers, points: Numbers) -> float:
@@ -54,7 +50,8 @@ def recall(found: Numbers, points: Numbers) -> float:
 
 
 def found_by(problems: Sequence[Ranked], budget: float) -> Numbers:
-    return np.array([problem.found(budget) for problem in problems])
+    """How many points of each problem are found, [N]."""
+    return np.array([problem.found(np.array([budget]))[0] for problem in problems])
 
 
 def points_of(problems: Sequence[Ranked]) -> Numbers:
@@ -63,7 +60,9 @@ def points_of(problems: Sequence[Ranked]) -> Numbers:
 
 def curve(problems: Sequence[Ranked], budgets: Numbers = GRID) -> Numbers:
     """Recall at each of `budgets`, [B]."""
-    return np.array([recall(found_by(problems, budget), points_of(problems)) for budget in budgets])
+    points = points_of(problems).sum()
+    found = np.sum([problem.found(budgets) for problem in problems], axis=0)
+    return np.asarray(found / points if points else np.full(len(budgets), np.nan))
 
 
 def area(problems: Sequence[Ranked]) -> float:

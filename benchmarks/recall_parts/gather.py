@@ -11,7 +11,7 @@ from typing import Any
 
 from inference.core import LanguageModel, LimitError, Problem, ReasoningError, ReasonSettings, Trace, invert, reason
 from inference.core.causal import start_of
-from inference.core.inversion import states_answer
+from inference.core.inversion import Inversion, states_answer
 from inference.core.problem_files import ParsedProblem, guess_format, scan
 from inference.core.ranking import probed
 from inference.core.reasoning import ends, worked_examples
@@ -76,7 +76,7 @@ def chain(model: LanguageModel, problem: Problem) -> Trace:
 def measured(model: LanguageModel, name: str, trace: Trace, rollouts: int) -> Worked:
     if not tested(trace):
         return Worked(name, failure="No step stands before the one that states the answer.")
-    inversion = invert(model, trace, prefix=worked_examples(model))
+    inversion = inverted(model, trace)
     starts = boundaries(trace)
     made = model.generate_many(
         [start_of(trace, start, seed=0) for start in starts],
@@ -89,7 +89,21 @@ def measured(model: LanguageModel, name: str, trace: Trace, rollouts: int) -> Wo
         start: [Continuation("".join(token.text for token in row), len(row)) for row in rows]
         for start, rows in zip(starts, made, strict=True)
     }
-    return Worked(name, trace, probed(model, trace, inversion), inversion.step_features, written)
+    return Worked(name, trace, inversion.signals, inversion.step_features, written)
+
+
+def inverted(model: LanguageModel, trace: Trace) -> Inversion:
+    """With the signals of the probes."""
+    inversion = invert(model, trace, prefix=worked_examples(model))
+    return replace(inversion, signals=probed(model, trace, inversion))
+
+
+def remeasured(model: LanguageModel, one: Worked) -> Worked:
+    """The same with signals and features measured anew, for where these have become others since."""
+    if one.trace is None:
+        return one
+    inversion = inverted(model, one.trace)
+    return replace(one, signals=inversion.signals, features=inversion.step_features)
 
 
 def tested(trace: Trace) -> list[int]:

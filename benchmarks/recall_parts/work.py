@@ -110,9 +110,21 @@ class WorkFile:
 
     def write(self, line: Mapping[str, Any]) -> None:
         with self.path.open("ab") as file:
-            file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            file.write(encoded(line))
             file.flush()
             os.fsync(file.fileno())
+
+
+def encoded(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def rewrite(path: Path, settings: Mapping[str, Any], worked: Sequence[Worked]) -> None:
+    """Replace the file, at once."""
+    lines = [{"schema": SCHEMA, "settings": dict(settings)}, *(one.to_json() for one in worked)]
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(b"".join(map(encoded, lines)))
+    partial.replace(path)
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Worked]]:
