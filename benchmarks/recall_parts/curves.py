@@ -70,6 +70,16 @@ def area(problems: Sequence[Ranked]) -> float:
     return float(np.trapezoid(curve(problems), GRID))
 
 
+def in_order(scores: Numbers, effects: Numbers) -> tuple[float, int]:
+    """Of how many pairs of steps the one with the larger effect has the higher score, and of how many pairs.
+
+    scores, effects [S]. Equal scores count half; pairs of equal effect are left out.
+    """
+    larger = effects[:, None] > effects[None]
+    agreed = np.where(scores[:, None] > scores[None], 1.0, np.where(scores[:, None] == scores[None], 0.5, 0.0))
+    return float(agreed[larger].sum()), int(larger.sum())
+
+
 def interval(found: Numbers, points: Numbers, seed: int = 0) -> tuple[float, float]:
     """95 % percentile bootstrap of recall, problems redrawn with all their steps. `found` may be a difference.
 

@@ -24,6 +24,7 @@ def analysed(problems: Sequence[Reference]) -> dict[str, Any]:
     return {
         "counts": counts(problems),
         "definitions": {name: definition(problems, scores, name) for name in DEFINITIONS},
+        "in_order": {name: ordered(problems, own) for name, own in scores.items() if name != OTHER_HALF},
         "tokens": {name: recall_at(ranked(problems, own, MAIN, tokens=True)) for name, own in scores.items()},
     }
 
@@ -89,6 +90,21 @@ def difference(one: Sequence[Ranked], other: Sequence[Ranked]) -> dict[str, Any]
     return {"recall": number(curves.recall(found, points)), "interval": pair(curves.interval(found, points))}
 
 
+def ordered(problems: Sequence[Reference], scores: Scores) -> dict[str, Any]:
+    """The share of pairs of steps of one problem that a ranking orders as their effects beyond chance do."""
+    known = [
+        [(score, test.excess) for score, test in zip(own, one.tests, strict=True) if test.excess is not None]
+        for one, own in zip(problems, scores, strict=True)
+    ]
+    columns = [np.array(pairs, float).reshape(-1, 2).T for pairs in known]
+    right, pairs = np.array([curves.in_order(*column) for column in columns], float).reshape(-1, 2).T
+    return {
+        "recall": number(curves.recall(right, pairs)),
+        "interval": pair(curves.interval(right, pairs)),
+        "pairs": int(pairs.sum()),
+    }
+
+
 def recall_at(problems: Sequence[Ranked]) -> float | None:
     return number(curves.recall(curves.found_by(problems, BUDGET), curves.points_of(problems)))
 
@@ -106,6 +122,9 @@ def pair(values: tuple[float, float]) -> list[float] | None:
 
 def printed(found: dict[str, Any]) -> None:
     said(found["counts"], found["definitions"])
+    print(f"\npairs of steps in the order of their effects ({found['in_order'][RANDOM]['pairs']} within problems)")
+    for name, one in found["in_order"].items():
+        print(f"{name:<33}{cell(one):>22}")
     main = found["definitions"][MAIN]
     if not main["points"]:
         print("No step was confirmed, so there is nothing to find: take more problems, or more rollouts.")
