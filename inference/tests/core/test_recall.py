@@ -140,6 +140,18 @@ def test_where_nothing_is_confirmed_the_table_says_so(problems, capsys):
     assert "nothing to find" in capsys.readouterr().out
 
 
+def test_the_command_needs_no_model_for_what_was_gathered(model, tmp_path, monkeypatch):
+    import recall
+
+    path, out = gathered(model, tmp_path, limit=2, rollouts=4).path, tmp_path / "new" / "found.json"
+    monkeypatch.setattr(
+        "sys.argv", ["recall.py", "--from", str(path), "--json", str(out), "--model", "no such model"]
+    )
+    assert recall.main() == 0
+    found = json.loads(out.read_text())
+    assert (found["counts"]["problems"], found["counts"]["rollouts"], found["settings"]) == (4, 4, {"rollouts": 4})
+
+
 # -- The work file -------------------------------------------------------------------------------------------------
 
 
