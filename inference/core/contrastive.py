@@ -7,7 +7,7 @@ segments a few rows at a time, while the backward pass goes by: no [T, T] map is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -31,9 +31,11 @@ class ContrastTape:
     first: int
     layers: list[Tensor] = field(default_factory=list)
 
-    def listen(self, given: Attended, output: Tensor) -> None:
-        """Wait for the gradient of `output` [1, T, H, D]; the backward pass meets the last layer first."""
+    def listen(self, given: Attended, usual: Callable[[], Tensor]) -> Tensor:
+        """Wait for the gradient of the output [1, T, H, D]; the backward pass meets the last layer first."""
+        output = usual()
         output.register_hook(lambda grad: self.layers.insert(0, self.relevance(given, grad[0].transpose(0, 1))))  # type: ignore[no-untyped-call]
+        return output
 
     @torch.no_grad()
     def relevance(self, given: Attended, grad: Tensor) -> Tensor:
