@@ -8,29 +8,15 @@ map is ever kept. Transposed rollout after Abnar & Zuidema 2020.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-NAME = "sage_segments"
+from inference.core.attention import Attended
+
 BLOCK = 48  # query rows handled at a time (they fit a core's cache), fewer where they would have more numbers than
 CELLS = 2**20  # heads × rows × T: the working memory, whatever T is
-
-
-@dataclass(frozen=True)
-class Attended:
-    """What one layer's attention was given: query [H, R, D] are the last R of the T tokens, key and value
-    [H_kv, T, D] all of them, mask [1, 1, R, T] (bool: where each may look) or None for a plain causal one."""
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    mask: Tensor | None
-    scaling: float | None
 
 
 @dataclass
@@ -65,80 +51,19 @@ class Tape:
         return torch.stack(self.layers)
 
 
-class Recorder(Protocol):
-    """What may listen to the attention of a pass. It gives the layer's output [1, R, H, D], as `usual()` does."""
-
-    def listen(self, given: Attended, usual: Callable[[], Tensor]) -> Tensor: ...
-
-
-R = TypeVar("R", bound=Recorder)
-
-_tape: ContextVar[Recorder | None] = ContextVar("sage_tape", default=None)
-
-
-@contextmanager
-def recording(tape: R) -> Iterator[R]:
-    """Forward passes of batch size 1 inside write onto `tape`; other threads' passes do not."""
-    token = _tape.set(tape)
-    try:
-        yield tape
-    finally:
-        _tape.reset(token)
-
-
-def install(module: Any) -> None:
-    """Give the model the recording attention, for good: it is `sdpa` wherever nothing is recorded.
-
-    The mask has to be registered as well, else Transformers passes none and causality is lost without a word.
-    """
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(NAME, segment_attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    module.set_attn_implementation(NAME)
-
-
-def segment_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
-) -> tuple[Tensor, None]:
-    """query [B, H, T, D], key and value [B, H_kv, T, D]; the attention of `sdpa`, recorded where a tape runs."""
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    def usual() -> Tensor:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
-
-    tape = _tape.get()
-    if tape is None or not plain(module, query, attention_mask, options):
-        return usual(), None
-    return tape.listen(Attended(query[0], key[0], value[0], attention_mask, options.get("scaling")), usual), None
-
-
-def plain(module: Any, query: Tensor, mask: Tensor | None, options: dict[str, Any]) -> bool:
-    """Whether scores, their scale and a mask of yes and no, by default the causal one, make up the attention.
-
-    Layers of another kind are not recorded, so that a model that has some is refused on loading (limits.py).
-    """
-    causal = options.get("is_causal")
-    causal = getattr(module, "is_causal", True) if causal is None else causal
-    ordered = causal if mask is None else mask.dtype == torch.bool
-    more = (options.get(name) for name in ("position_bias", "cache"))
-    return (ordered or query.shape[2] == 1) and not options.get("dropout") and all(one is None for one in more)
-
-
 def attended(given: Attended, tape: Tape) -> tuple[Tensor, Tensor]:
     """One layer's attention: its output [1, R, H, D], and itself from segment to segment, float32 on the CPU.
 
     The second is the mean over heads [S', S'], or [H, S', S'] for each.
     """
     member, start = membership(tape.bounds, given.key), tape.bounds[tape.first]
-    heads, count, _ = given.query.shape
-    known = given.key.shape[1] - count
+    _, heads, count, _ = given.query.shape
+    known = given.key.shape[2] - count
     output = given.value.new_empty(count, heads, given.value.shape[-1])
     rows = []
     for at, attention in blocks(given, known):
         end = at + attention.shape[1]
-        output[at - known : end - known] = weighed(attention, given.value).transpose(0, 1)
+        output[at - known : end - known] = weighed(attention, given.value[0]).transpose(0, 1)
         if end > start:
             rows.append(seen(attention[:, max(0, start - at) :], member, tape.each_head))
     means = by_segment(rows, member, start)
@@ -176,12 +101,12 @@ def blocks(given: Attended, start: int) -> Iterator[tuple[int, Tensor]]:
 
     Keys from E on are out of sight of all rows of a block. A block has at most CELLS numbers, or is one row.
     """
-    heads, rows, size = given.query.shape
-    length = given.key.shape[1]
+    query, key = given.query[0], given.key[0].transpose(1, 2).contiguous()  # as the product wants it
+    heads, rows, size = query.shape
+    length = key.shape[-1]
     known = length - rows  # tokens whose keys came from a cache
-    scaled = given.query * (size**-0.5 if given.scaling is None else given.scaling)
+    scaled = query * (size**-0.5 if given.scaling is None else given.scaling)
     step = max(1, min(BLOCK, CELLS // (heads * length)))
-    key = given.key.transpose(1, 2).contiguous()  # as the product wants it, once for all blocks
     own = torch.ones(step, step, dtype=torch.bool, device=scaled.device).tril()
     for at in range(start, length, step):
         end = min(at + step, length)
