@@ -30,13 +30,13 @@ class Timed:
         return f"{self.fastest(name):.3f} s to {self.fastest(base):.3f} s, median {self.median_ratio(name, base):.2f}"
 
 
-def in_turns(runs: int, works: Mapping[str, Callable[[], object]]) -> Timed:
-    """`runs` runs of each work, after one of each to warm up."""
+def in_turns(runs: int, works: Mapping[str, Callable[[], object]], warm: int = 1) -> Timed:
+    """`runs` runs of each work, after `warm` of each to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for run in range(runs + 1):
+    for run in range(warm + runs):
         for name, work in works.items():
             started = time.perf_counter()
             work()
-            if run:
+            if run >= warm:
                 seconds[name].append(time.perf_counter() - started)
     return Timed(seconds)

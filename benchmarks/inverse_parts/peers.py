@@ -65,7 +65,7 @@ def measure(model: LanguageModel, options: Any) -> Iterator[Row]:
     trace = built_trace(model, options.steps)
     yield from against_naive(model, trace, options)
     if options.peers_python is None:
-        print("no --peers-python: inseq and captum are left out", flush=True)
+        print(f"not measured, for want of --peers-python: {', '.join(MATCHES)}", flush=True)
         return
     for name, match in MATCHES.items():
         yield from against(name, match, model, trace, options)
@@ -78,7 +78,7 @@ def against_naive(model: LanguageModel, trace: Trace, options: Any) -> list[Row]
         scores[name] = made
 
     ours = in_turns(options.runs, {"ours": lambda: keep("ours", answer_trajectory(model, trace).scores)})
-    theirs = in_turns(1, {"naive": lambda: keep("naive", naive.trajectory(model, trace))})
+    theirs = in_turns(1, {"naive": lambda: keep("naive", naive.trajectory(model, trace))}, warm=0)
     ratio = theirs.fastest("naive") / ours.fastest("ours")
     away = float((scores["ours"] - scores["naive"]).abs().max())
     detail = f"{ours.fastest('ours'):.2f} s to {theirs.fastest('naive'):.2f} s, {scores['ours'].numel()} passes"

@@ -8,7 +8,6 @@ from typing import Any
 from inference.core import (
     Inversion,
     LanguageModel,
-    Start,
     Trace,
     answer_trajectory,
     direct_suppression,
@@ -17,10 +16,11 @@ from inference.core import (
     roll,
 )
 from inference.core.decode import Sampling
-from inference.core.spans import step_spans, token_ids
+from inference.core.spans import token_ids
 from inverse_parts.chain import built_trace
 from inverse_parts.clock import in_turns
 from inverse_parts.passes import PLAIN, plain
+from inverse_parts.rollouts import ROWS, STARTS, never, spread
 from inverse_parts.table import Row
 
 Probe = Callable[..., Any]
@@ -31,7 +31,7 @@ PROBES: dict[str, tuple[Probe, float]] = {
     "gradient x input": (gradient_times_input, 2.5),
 }
 MOST_WHOLE, MOST_WITH_ROLLOUTS = 5.0, 15.0
-STARTS, ROWS, NEW = 4, 8, 40
+NEW = 40
 
 
 def measure(model: LanguageModel, options: Any) -> list[Row]:
@@ -80,7 +80,6 @@ def all_stages(model: LanguageModel, trace: Trace) -> Inversion:
 
 def rolled(model: LanguageModel, trace: Trace, inversion: Inversion, new: int) -> object:
     """Rollouts from steps spread over the chain, sampled as the causal test does, all of full length."""
-    spans, ids, settings = step_spans(trace), token_ids(trace), trace.settings
-    places = [spans[(2 * at + 1) * len(spans) // (2 * STARTS)][0] for at in range(STARTS)]
-    starts = [Start(ids[:place], Sampling(new, settings.temperature, settings.top_p, place)) for place in places]
-    return roll(model.module, starts, rows=ROWS, finished=lambda new: False, prefix=inversion.prefix)
+    settings = trace.settings
+    starts = spread(trace, lambda place: Sampling(new, settings.temperature, settings.top_p, place))
+    return roll(model.module, starts, rows=ROWS, finished=never, prefix=inversion.prefix)

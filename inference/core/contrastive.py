@@ -7,13 +7,14 @@ segments a few rows at a time, while the backward pass goes by: no [T, T] map is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from inference.core.flow import Attended, blocks, by_segment, membership, recording
+from inference.core.attention import Attended, recording
+from inference.core.flow import blocks, by_segment, membership
 from inference.core.inversion import segmented
 from inference.core.language_model import LanguageModel
 from inference.core.records import Trace
@@ -31,19 +32,21 @@ class ContrastTape:
     first: int
     layers: list[Tensor] = field(default_factory=list)
 
-    def listen(self, given: Attended, output: Tensor) -> None:
-        """Wait for the gradient of `output` [1, T, H, D]; the backward pass meets the last layer first."""
+    def listen(self, given: Attended, usual: Callable[[], Tensor]) -> Tensor:
+        """Wait for the gradient of the output [1, T, H, D]; the backward pass meets the last layer first."""
+        output = usual()
         output.register_hook(lambda grad: self.layers.insert(0, self.relevance(given, grad[0].transpose(0, 1))))  # type: ignore[no-untyped-call]
+        return output
 
     @torch.no_grad()
     def relevance(self, given: Attended, grad: Tensor) -> Tensor:
         """grad [H, T, D] of the attention's output."""
         member, start = membership(self.bounds, given.key), self.bounds[self.first]
-        rows = []
+        rows, value = [], given.value[0]
         for at, attention in blocks(given, start):
             heads, count, end = attention.shape
-            grouped = grad[:, at : at + count].reshape(given.value.shape[0], -1, grad.shape[-1])
-            pull = (grouped @ given.value[:, :end].transpose(1, 2)).float().view(heads, count, end)
+            grouped = grad[:, at : at + count].reshape(value.shape[0], -1, grad.shape[-1])
+            pull = (grouped @ value[:, :end].transpose(1, 2)).float().view(heads, count, end)
             rows.append((attention * pull).clamp(min=0).mean(0) @ member[:end])
         means = by_segment(rows, member, start)
         means[: self.first] = 0

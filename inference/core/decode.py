@@ -19,7 +19,7 @@ from transformers.cache_utils import DynamicCache
 from inference.core.cache import PrefixCache
 from inference.core.limits import check_entropies
 
-NUCLEUS = 512  # tokens looked at first; the whole vocabulary is sorted only where they hold less than top_p
+NUCLEUS = 64  # tokens looked at first; eight times as many for the rows where they hold less than top_p, and so on
 TICK = 4  # tokens between two calls of `tick`
 
 
@@ -97,7 +97,7 @@ def first_logits(module: Any, ids: Sequence[int], prefix: PrefixCache | None) ->
 def choose(logits: Tensor, writing: list[Row], sampling: Sampling, guide: Guide) -> None:
     """Append one token to each row. logits [R, V]. What is kept of the distribution is kept of the unguided one."""
     logprobs = logits.float().log_softmax(-1)
-    entropies = torch.special.entr(logprobs.exp()).sum(-1).tolist()
+    entropies = entropies_of(logprobs).tolist()
     check_entropies(entropies)
     allowed = guided(logprobs, [guide(row.ids) for row in writing])
     if sampling.temperature == 0:
@@ -110,6 +110,12 @@ def choose(logits: Tensor, writing: list[Row], sampling: Sampling, guide: Guide)
         row.ids.append(token)
         row.logprobs.append(logprob)
         row.entropies.append(entropy)
+
+
+def entropies_of(logprobs: Tensor) -> Tensor:
+    """[R] nats, of log-probabilities [R, V], which may be minus infinity."""
+    finite = logprobs.clamp(min=torch.finfo(logprobs.dtype).min)  # 0 times minus infinity is not a number
+    return -torch.linalg.vecdot(logprobs.exp(), finite)
 
 
 def guided(logprobs: Tensor, allowed: Sequence[Collection[int] | None]) -> Tensor:
@@ -129,12 +135,18 @@ def nucleus_choice(scores: Tensor, top_p: float, draws: Tensor) -> Tensor:
 
     `draws` [R] are uniform in [0, 1). The nucleus is the smallest set of most likely tokens that holds `top_p`.
     """
-    probabilities = scores.softmax(-1)
-    top, order = probabilities.topk(min(NUCLEUS, scores.shape[-1]))
-    if bool((top.sum(-1) < top_p).any()):
-        top, order = probabilities.sort(-1, descending=True)
+    return drawn(scores.softmax(-1), top_p, draws, NUCLEUS)
+
+
+def drawn(probabilities: Tensor, top_p: float, draws: Tensor, size: int) -> Tensor:
+    """The same of probabilities [R, V], from the `size` most likely tokens first."""
+    top, order = probabilities.topk(min(size, probabilities.shape[-1]))
     before = top.cumsum(-1) - top
     kept = top.where(before < top_p, torch.zeros_like(top))
     total = kept.cumsum(-1)
     place = torch.searchsorted(total, (draws * total[:, -1])[:, None], right=True)
-    return order.gather(1, place.clamp(max=order.shape[-1] - 1))[:, 0]
+    chosen = order.gather(1, place.clamp(max=order.shape[-1] - 1))[:, 0]
+    short = top.sum(-1) < top_p
+    if size < probabilities.shape[-1] and bool(short.any()):
+        chosen[short] = drawn(probabilities[short], top_p, draws[short], 8 * size)
+    return chosen

@@ -1,35 +1,22 @@
 """Inverse flow: follow the answer's attention back over the segments of a trace.
 
-The model's own attention goes on as before; beside it, each layer's attention is reduced at once to segment ×
-segment, so that no [T, T] map of all heads is ever kept. Transposed rollout after Abnar & Zuidema 2020.
+Each layer's attention is computed a few rows at a time; the rows give the layer its output and are reduced at once to
+segment × segment. So what is recorded is what the model used, its scores are computed once for both, and no [T, T]
+map is ever kept. Transposed rollout after Abnar & Zuidema 2020.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-NAME = "sage_segments"
-BLOCK = 64  # query rows handled at a time, fewer where they would have more numbers than
+from inference.core.attention import Attended
+
+BLOCK = 48  # query rows handled at a time (they fit a core's cache), fewer where they would have more numbers than
 CELLS = 2**20  # heads × rows × T: the working memory, whatever T is
-
-
-@dataclass(frozen=True)
-class Attended:
-    """What one layer's attention was given: query [H, R, D] are the last R of the T tokens, key and value
-    [H_kv, T, D] all of them, mask [1, 1, R, T] (bool, or added to the scores) or None for a plain causal one."""
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    mask: Tensor | None
-    scaling: float | None
 
 
 @dataclass
@@ -46,9 +33,11 @@ class Tape:
     each_head: bool = False
     layers: list[Tensor] = field(default_factory=list)
 
-    def listen(self, given: Attended, output: Tensor) -> None:
-        """Reduce one layer; the output [1, R, H, D] of its attention is not needed."""
-        self.layers.append(reduced(given, self))
+    def listen(self, given: Attended, usual: Callable[[], Tensor]) -> Tensor:
+        """Attend and reduce one layer. The output is that of `usual` up to rounding, which does not run."""
+        output, means = attended(given, self)
+        self.layers.append(means)
+        return output
 
     def flow(self) -> Tensor:
         """Attention [L, S', S'] float32: row s is where segment s looks, over all heads; rows sum to 1."""
@@ -62,64 +51,43 @@ class Tape:
         return torch.stack(self.layers)
 
 
-class Recorder(Protocol):
-    """What may listen to the attention of a forward pass."""
+def attended(given: Attended, tape: Tape) -> tuple[Tensor, Tensor]:
+    """One layer's attention: its output [1, R, H, D], and itself from segment to segment, float32 on the CPU.
 
-    def listen(self, given: Attended, output: Tensor) -> None: ...
-
-
-R = TypeVar("R", bound=Recorder)
-
-_tape: ContextVar[Recorder | None] = ContextVar("sage_tape", default=None)
-
-
-@contextmanager
-def recording(tape: R) -> Iterator[R]:
-    """Forward passes of batch size 1 inside write onto `tape`; other threads' passes do not."""
-    token = _tape.set(tape)
-    try:
-        yield tape
-    finally:
-        _tape.reset(token)
-
-
-def install(module: Any) -> None:
-    """Give the model the recording attention, for good: it computes the same as `sdpa` and records only when asked.
-
-    The mask has to be registered as well, else Transformers passes none and causality is lost without a word.
+    The second is the mean over heads [S', S'], or [H, S', S'] for each.
     """
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(NAME, segment_attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    module.set_attn_implementation(NAME)
-
-
-def segment_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
-) -> tuple[Tensor, None]:
-    """query [B, H, T, D], key and value [B, H_kv, T, D]; the attention of `sdpa`, recorded where a tape runs."""
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    tape = _tape.get()
-    if tape is not None:
-        tape.listen(Attended(query[0], key[0], value[0], attention_mask, options.get("scaling")), result[0])
-    return result
-
-
-def reduced(given: Attended, tape: Tape) -> Tensor:
-    """Attention from segment to segment of one layer: its mean over heads [S', S'], or [H, S', S'] for each."""
-    member = membership(tape.bounds, given.key)
+    member, start = membership(tape.bounds, given.key), tape.bounds[tape.first]
+    _, heads, count, _ = given.query.shape
+    known = given.key.shape[2] - count
+    output = given.value.new_empty(count, heads, given.value.shape[-1])
     rows = []
-    for _, attention in blocks(given, tape.bounds[tape.first]):
-        # The mean comes before the product with the segments, which costs more.
-        seen = attention if tape.each_head else attention.mean(0)
-        rows.append(seen @ member[: attention.shape[-1]])
-    means = by_segment(rows, member, tape.bounds[tape.first])
+    for at, attention in blocks(given, known):
+        end = at + attention.shape[1]
+        output[at - known : end - known] = weighed(attention, given.value[0]).transpose(0, 1)
+        if end > start:
+            rows.append(seen(attention[:, max(0, start - at) :], member, tape.each_head))
+    means = by_segment(rows, member, start)
     means[..., : tape.first, :] = torch.eye(member.shape[1], device=means.device)[: tape.first]
-    return means.cpu()
+    return output[None], means.cpu()
+
+
+def weighed(attention: Tensor, value: Tensor) -> Tensor:
+    """What the rows of attention [H, R, E] take from value [H_kv, T, D]: [H, R, D]."""
+    heads, rows, end = attention.shape
+    grouped = attention.to(value.dtype).view(value.shape[0], -1, end)
+    return (grouped @ value[:, :end]).view(heads, rows, -1)
+
+
+def seen(attention: Tensor, member: Tensor, each_head: bool) -> Tensor:
+    """Attention [H, R, E] to segments [R, S'], mean over heads, or [H, R, S'] of each.
+
+    The mean comes before the product with the segments, which costs more.
+    """
+    heads, rows, end = attention.shape
+    if each_head:
+        return attention @ member[:end]
+    shares = attention.new_full((1, heads), 1 / heads)
+    return (shares @ attention.reshape(heads, -1)).view(rows, end) @ member[:end]
 
 
 def by_segment(rows: list[Tensor], member: Tensor, start: int) -> Tensor:
@@ -133,10 +101,11 @@ def blocks(given: Attended, start: int) -> Iterator[tuple[int, Tensor]]:
 
     Keys from E on are out of sight of all rows of a block. A block has at most CELLS numbers, or is one row.
     """
-    heads, rows, size = given.query.shape
-    length = given.key.shape[1]
+    query, key = given.query[0], given.key[0].transpose(1, 2).contiguous()  # as the product wants it
+    heads, rows, size = query.shape
+    length = key.shape[-1]
     known = length - rows  # tokens whose keys came from a cache
-    scaled = given.query * (size**-0.5 if given.scaling is None else given.scaling)
+    scaled = query * (size**-0.5 if given.scaling is None else given.scaling)
     step = max(1, min(BLOCK, CELLS // (heads * length)))
     own = torch.ones(step, step, dtype=torch.bool, device=scaled.device).tril()
     for at in range(start, length, step):
@@ -144,8 +113,8 @@ def blocks(given: Attended, start: int) -> Iterator[tuple[int, Tensor]]:
         if given.mask is None:
             limits = own[: end - at, : end - at]
         else:
-            limits = limited(shown(given.mask[0, 0, at - known : end - known, :end]))
-        yield at, block_attention(scaled[:, at - known : end - known], given.key[:, :end], limits)
+            limits = limited(given.mask[0, 0, at - known : end - known, :end])
+        yield at, block_attention(scaled[:, at - known : end - known], key[..., :end], limits)
 
 
 def membership(bounds: tuple[int, ...], like: Tensor) -> Tensor:
@@ -158,13 +127,13 @@ def membership(bounds: tuple[int, ...], like: Tensor) -> Tensor:
 def block_attention(query: Tensor, key: Tensor, limits: Tensor) -> Tensor:
     """Attention [H, R, E] float32 of R query rows; every row may look somewhere.
 
-    query [H, R, D] scaled; key [H_kv, E, D]; limits [R, W] bool: where each row may look among the last W keys. All
+    query [H, R, D] scaled; key [H_kv, D, E]; limits [R, W] bool: where each row may look among the last W keys. All
     rows see the E - W before: those are most, and need no mask.
     """
     heads, rows, size = query.shape
     # Queries are grouped by the key head that they share, rather than keys repeated for each query head.
     grouped = query.reshape(key.shape[0], -1, size)
-    scores = (grouped @ key.transpose(1, 2)).float().view(heads, rows, -1)
+    scores = (grouped @ key).float().view(heads, rows, -1)
     scores[..., scores.shape[-1] - limits.shape[1] :].masked_fill_(~limits, float("-inf"))
     return scores.softmax(-1)
 
@@ -172,11 +141,6 @@ def block_attention(query: Tensor, key: Tensor, limits: Tensor) -> Tensor:
 def limited(allowed: Tensor) -> Tensor:
     """The columns [R, W] of a mask [R, E] from the first on that some row may not see."""
     return allowed[:, int(allowed.all(0).long().cumprod(0).sum()) :]
-
-
-def shown(mask: Tensor) -> Tensor:
-    """A mask as bool: one that is added to the scores is 0 where a token may look."""
-    return mask if mask.dtype == torch.bool else mask >= 0
 
 
 def rollout(attention: Tensor, start: int) -> Tensor:

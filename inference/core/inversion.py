@@ -10,8 +10,9 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from inference.core.answer import find_stated
+from inference.core.attention import recording
 from inference.core.cache import PrefixCache
-from inference.core.flow import Tape, recording, rollout, uniform_attention
+from inference.core.flow import Tape, rollout, uniform_attention
 from inference.core.hidden import listening
 from inference.core.language_model import LanguageModel
 from inference.core.limits import check_context, check_finite, device_memory

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from inference.core import flow
+from inference.core.attention import Attended, install, recording
 
 PROBE = 4  # tokens read once, to see whether all layers are recorded
 
@@ -82,7 +82,7 @@ def device_memory(doing: str) -> Iterator[None]:
 
 
 def install_recording(module: Any) -> None:
-    """Give the model the recording attention (see flow.install), and see that every layer is recorded.
+    """Give the model the recording attention (see attention.py), and see that every layer is recorded.
 
     Raises AttentionError where a layer has no attention, or one of its own that the recording one cannot stand for:
     its results would be another model's.
@@ -90,7 +90,7 @@ def install_recording(module: Any) -> None:
     name, layers = type(module).__name__, module.config.get_text_config().num_hidden_layers
     if not getattr(module, "_supports_sdpa", False):
         raise AttentionError(f"{name} does not compute its attention as `sdpa` does. {OTHER}")
-    flow.install(module)
+    install(module)
     recorded = count_recorded(module)
     if recorded != layers:
         raise AttentionError(f"{name} has {layers} layers, and the attention of {recorded} can be recorded. {OTHER}")
@@ -103,18 +103,19 @@ OTHER = (
 
 
 class Counter:
-    """A recorder that only counts the layers."""
+    """A recorder that only counts the layers, of those kinds that can be recorded."""
 
     count = 0
 
-    def listen(self, given: flow.Attended, output: Tensor) -> None:
-        self.count += 1
+    def listen(self, given: Attended, usual: Callable[[], Tensor]) -> Tensor:
+        self.count += given.plain
+        return usual()
 
 
 @torch.no_grad()
 def count_recorded(module: Any) -> int:
     """Layers that a pass over a few tokens records."""
     ids = torch.zeros(1, PROBE, dtype=torch.long, device=module.device)
-    with flow.recording(Counter()) as counter:
+    with recording(Counter()) as counter:
         module.get_decoder()(input_ids=ids, use_cache=False)
     return counter.count

@@ -1,6 +1,6 @@
 """Write rollouts from many places of one chain at once.
 
-K starts × N rows from slices of one prefix cache go as one ragged batch: a step of the model costs little more for
+K starts × N rows behind slices of one prefix cache go as one ragged batch: a step of the model costs little more for
 many rows than for one, as long as its weights have to come from memory anyway. As in `decode`, a row's text depends
 only on its prefix, its seed and its number, up to rounding: which other rows were in the batch makes no difference.
 """
@@ -18,10 +18,10 @@ from torch import Tensor
 from inference.core.cache import PrefixCache
 from inference.core.decode import TICK, Guide, Row, Sampling, choose, first_logits
 from inference.core.limits import DeviceMemoryError
-from inference.core.ragged import RaggedBatch, can_cut, compacted
+from inference.core.ragged import CopiedRows, Rows, SharedRows, can_share
 
 MAX_ROWS = 32
-"""Of a batch, unless told otherwise. Each row has its own copy of its prefix: 45 KiB a token in the default model."""
+"""Of a batch, unless told otherwise. Each row keeps what it writes: 45 KiB a token in the default model."""
 
 CHOOSING = 8  # rows whose distributions over the vocabulary are looked at together: a few MiB of working memory
 
@@ -79,7 +79,7 @@ def roll(
     """
     numbers = row_numbers(starts, rows)
     check(starts, numbers, max_rows)
-    ragged = can_cut(module, prefix, [start.ids for start in starts])
+    ragged = can_share(module, prefix, [start.ids for start in starts])
     writing = Writing(module, starts, finished, guide, prefix, ragged)
     places = [(start, row) for start, wanted in enumerate(numbers) for row in wanted]
     made = in_batches(places, lambda batch, told: write(writing, batch, told), max_rows, ragged, tick, done)
@@ -164,19 +164,18 @@ def written(writing: Writing, batch: Sequence[Place], tick: Tick) -> list[Row]:
         if length % TICK == 0:
             tick(length / max(limits))
         if len(stay) < len(going):
-            stay = compacted(stay)
             rows.keep(stay)
             going = [going[at] for at in stay]
         logits = rows.read([made[row].ids[-1] for row in going])
     return made
 
 
-def opened(writing: Writing, starts: Sequence[int]) -> tuple[Tensor, RaggedBatch]:
+def opened(writing: Writing, starts: Sequence[int]) -> tuple[Tensor, Rows]:
     """Next-token logits [R, V] where the rows begin, which are of the starts of these numbers, and what they read."""
     texts = [writing.starts[start].ids for start in starts]
     if writing.ragged and writing.prefix:
-        rows = RaggedBatch.cut(writing.module, writing.prefix, [len(ids) - 1 for ids in texts])
+        rows = SharedRows(writing.module, writing.prefix, [len(ids) - 1 for ids in texts])
         return rows.read([ids[-1] for ids in texts]), rows
     logits, cache = first_logits(writing.module, texts[0], writing.prefix)
     cache.batch_repeat_interleave(len(texts))
-    return logits.expand(len(texts), -1), RaggedBatch(writing.module, cache, [len(ids) for ids in texts])
+    return logits.expand(len(texts), -1), CopiedRows(writing.module, cache)

@@ -9,8 +9,9 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from inference.core import ReasonSettings, reason
+from inference.core.attention import install, recording
 from inference.core.contrastive import accumulated, contrast, contrastive_flow
-from inference.core.flow import Tape, install, membership, mixed_flow, recording, rollout, uniform_attention
+from inference.core.flow import Tape, membership, mixed_flow, rollout, uniform_attention
 from inference.core.inversion import Segments, position_only_flow
 from inference.core.receivers import forks, kurtosis, received, receiver_heads, receiver_scores, step_attention
 from inference.tests.core.conftest import PROBLEM

@@ -1,11 +1,13 @@
 """The decoding loop, against Transformers' own and against itself."""
 
+import math
+
 import pytest
 import torch
 from transformers.cache_utils import DynamicCache
 
 from inference.core.cache import PrefixCache
-from inference.core.decode import Sampling, decode, nucleus_choice
+from inference.core.decode import Sampling, decode, entropies_of, nucleus_choice
 from inference.core.language_model import LanguageModel
 from inference.tests.standin import parts
 
@@ -93,3 +95,22 @@ def test_stopping_is_possible_while_writing(tiny):
 
     with pytest.raises(KeyboardInterrupt):
         tiny.generate(PROMPT, Sampling(40), tick=tick)
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.9, 1.0])
+def test_the_nucleus_is_the_same_however_many_tokens_are_looked_at_first(top_p, monkeypatch):
+    """Flat rows, whose nucleus is most of the vocabulary, beside peaked ones."""
+    drawn = torch.Generator().manual_seed(5)
+    scores = torch.randn(40, 700, generator=drawn) * torch.linspace(0.1, 8, 40)[:, None]
+    draws = torch.rand(40, generator=drawn)
+    chosen = []
+    for size in (2, 64, 700):
+        monkeypatch.setattr("inference.core.decode.NUCLEUS", size)
+        chosen.append(nucleus_choice(scores, top_p, draws).tolist())
+    assert chosen[0] == chosen[1] == chosen[2]
+    assert len(set(chosen[0])) > 10
+
+
+def test_tokens_that_cannot_come_add_nothing_to_the_entropy():
+    logprobs = torch.tensor([[0.5, 0.25, 0.25, 0.0], [1.0, 0.0, 0.0, 0.0]]).log()
+    torch.testing.assert_close(entropies_of(logprobs), torch.tensor([1.5 * math.log(2), 0.0]))

@@ -4,12 +4,10 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
 from transformers.cache_utils import DynamicCache
 
-from inference.core import flow, ragged
+from inference.core import attention, ragged
 from inference.core.cache import PrefixCache
 from inference.core.decode import Sampling, decode
 from inference.core.language_model import LanguageModel
@@ -97,50 +95,34 @@ def test_more_tokens_than_there_was_room_for(tiny):
     assert ids(together(tiny.module, where, 2)) == ids([alone(tiny.module, start, 2) for start in where])
 
 
-def test_padding_is_never_looked_at(tiny, monkeypatch):
-    """Rows that share nothing but the batch stay the same whatever stands in the padding."""
-    where = starts(temperature=1.0)
-    before = ids(together(tiny.module, where, 2))
-
-    clean = ragged.padded
-
-    def littered(states, lengths, more=0):
-        rows = clean(states, lengths, more)
-        for row, length in enumerate(lengths):
-            rows[row, :, : max(lengths) - length] = 1e4
-        return rows
-
-    monkeypatch.setattr(ragged, "padded", littered)
-    assert ids(together(tiny.module, where, 2)) == before
+def test_what_a_row_may_not_see_of_the_prefix_changes_nothing(tiny):
+    prefix, where = prefix_of(tiny.module), starts(temperature=1.0, lengths=(31, 3, 20))
+    before = ids(together(tiny.module, where, 2, prefix=prefix))
+    for layer in prefix.cache.layers:
+        layer.keys[:, :, 30:], layer.values[:, :, 30:] = 1e4, 1e4
+    assert ids(together(tiny.module, where, 2, prefix=prefix)) == before
+    assert ids(together(tiny.module, starts(temperature=1.0, lengths=(32,)), 2, prefix=prefix)) != before[:1]
 
 
-def test_finished_rows_leave_with_the_padding_that_nobody_needs(tiny):
-    """The longest start ends first: what it needed is cut off, and the others go on as before."""
+def test_finished_rows_leave_and_others_go_on_as_before(tiny):
     where = starts(temperature=1.0, lengths=(50, 3, 31))
     full = [alone(tiny.module, start, 2) for start in where]
     sizes = (2, 12, 7)
     stops = {tuple(row.ids[:size]) for group, size in zip(full, sizes, strict=True) for row in group}
-    widths = []
-
-    def finished(new):
-        return tuple(new) in stops
-
-    prefix = prefix_of(tiny.module)
+    widths, prefix = [], prefix_of(tiny.module)
     with watching(tiny.module, lambda rows, known: widths.append((rows, known))):
-        made = together(tiny.module, where, 2, finished=finished, prefix=prefix)
+        made = together(tiny.module, where, 2, finished=lambda new: tuple(new) in stops, prefix=prefix)
     assert ids(made) == [[row.ids[:size] for row in group] for group, size in zip(full, sizes, strict=True)]
-    assert widths[:3] == [(6, 49), (6, 50), (4, 32)]
-    assert widths[-1] == (2, 13)
+    assert [rows for rows, _ in widths] == [6] * 2 + [4] * 5 + [2] * 5
+    assert [known for _, known in widths] == list(range(12))
 
 
-@given(st.sets(st.integers(0, 20), min_size=1))
-def test_compacting_moves_rows_only_into_gaps(rows):
-    order = ragged.compacted(sorted(rows))
-    assert set(order) == rows
-    assert len(order) == len(rows)
-    moved = [(to, row) for to, row in enumerate(order) if to != row]
-    assert all(row >= len(rows) for _, row in moved)  # never a place that is written to
-    assert len(moved) == len([row for row in rows if row >= len(rows)])
+def test_rows_that_are_kept_see_no_more_of_the_prefix_than_they_need(tiny):
+    rows = ragged.SharedRows(tiny.module, prefix_of(tiny.module), [49, 2, 30])
+    rows.read([1, 2, 3])
+    rows.keep([2, 1])
+    assert rows.hidden.shape == (2, 30)
+    assert rows.hidden.sum(1).tolist() == [0, 28]
 
 
 def test_rows_that_leave_one_by_one(tiny):
@@ -190,9 +172,9 @@ def test_other_architectures(make, one_batch):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         module = make().eval()
-    flow.install(module)
+    attention.install(module)
     prefix, where = prefix_of(module), starts(temperature=1.0)
-    assert ragged.can_cut(module, prefix, [start.ids for start in where]) is one_batch
+    assert ragged.can_share(module, prefix, [start.ids for start in where]) is one_batch
     assert ids(together(module, where, 3, prefix=prefix)) == ids([alone(module, start, 3) for start in where])
 
 
@@ -200,7 +182,7 @@ def test_other_architectures(make, one_batch):
 def test_a_prefix_that_does_not_hold_all_starts_leaves_each_on_its_own(tiny, prefix_ids):
     prefix = prefix_of(tiny.module, prefix_ids) if prefix_ids else None
     where = starts(temperature=1.0)
-    assert not ragged.can_cut(tiny.module, prefix, [start.ids for start in where])
+    assert not ragged.can_share(tiny.module, prefix, [start.ids for start in where])
     made = together(tiny.module, where, 2, prefix=prefix)
     assert ids(made) == ids([alone(tiny.module, start, 2) for start in where])
 
