@@ -18,7 +18,7 @@ from inference.core.devices import check_device
 from inference.core.guide import AnswerGuide
 from inference.core.limits import check_context, install_recording
 from inference.core.records import Token
-from inference.core.rollouts import MAX_ROWS, Place, Rows, Start, roll, row_numbers
+from inference.core.rollouts import MAX_ROWS, Place, Start, Wanted, roll, row_numbers
 from inference.core.weights import check_source, commit_of, on_the_hub
 
 Message = dict[str, str]  # {"role": "user", "content": "..."}
@@ -171,7 +171,7 @@ class LanguageModel:
         self,
         starts: Sequence[Start],
         *,
-        rows: Rows = 1,
+        rows: Wanted = 1,
         stop: Callable[[str], bool] = lambda text: False,
         options: Sequence[str] = (),
         prefix: PrefixCache | None = None,

@@ -95,8 +95,9 @@ class SharedRows:
         """See Rows."""
         chosen = torch.tensor(rows, device=self.lengths.device)
         self.lengths = self.lengths[chosen]
-        for layer in self.cache.layers:
-            layer.keep(chosen)  # type: ignore[attr-defined]
+        layers: Any = self.cache.layers
+        for layer in layers:
+            layer.keep(chosen)
         self.hide()
 
 

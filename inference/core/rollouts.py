@@ -29,7 +29,7 @@ Place = tuple[int, int]  # number of the start, and of the row from there
 Tick = Callable[[float], None]
 Done = Callable[[Place, Row], None]
 
-Rows = int | Sequence[Sequence[int]]
+Wanted = int | Sequence[Sequence[int]]
 """How many rows of each start, or the numbers of those that are wanted of each."""
 
 
@@ -62,7 +62,7 @@ def roll(
     module: Any,
     starts: Sequence[Start],
     *,
-    rows: Rows,
+    rows: Wanted,
     finished: Callable[[Sequence[int]], bool],
     guide: Guide = lambda ids: None,
     prefix: PrefixCache | None = None,
@@ -86,7 +86,7 @@ def roll(
     return [[made[start, row] for row in wanted] for start, wanted in enumerate(numbers)]
 
 
-def row_numbers(starts: Sequence[Start], rows: Rows) -> Sequence[Sequence[int]]:
+def row_numbers(starts: Sequence[Start], rows: Wanted) -> Sequence[Sequence[int]]:
     """The rows wanted of each start. Raises ValueError where there are none, or not as many lists as starts."""
     if isinstance(rows, int):
         if rows < 1:

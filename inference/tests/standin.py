@@ -19,7 +19,7 @@ from inference.core.decode import Sampling
 from inference.core.examples import EXAMPLES
 from inference.core.language_model import LanguageModel
 from inference.core.records import Token
-from inference.core.rollouts import MAX_ROWS, Rows, Start, row_numbers
+from inference.core.rollouts import MAX_ROWS, Start, Wanted, row_numbers
 
 END = "<|im_end|>"
 CHAT = (
@@ -105,7 +105,7 @@ class StandIn(LanguageModel):
         self,
         starts: Sequence[Start],
         *,
-        rows: Rows = 1,
+        rows: Wanted = 1,
         stop: Callable[[str], bool] = lambda text: False,
         options: Sequence[str] = (),
         prefix: PrefixCache | None = None,
