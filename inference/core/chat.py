@@ -22,7 +22,7 @@ def settle_template(tokenizer: Any) -> str:
     Returns why it is the plain one, "" for the model's own: a template may be missing, refuse such turns, ask for a
     system turn, or leave an earlier turn out without a word.
     """
-    fault = "it brings none" if tokenizer.chat_template is None else fault_of(tokenizer)
+    fault = fault_of(tokenizer) if tokenizer.chat_template else "it brings none"
     if fault:
         tokenizer.chat_template = PLAIN_TEMPLATE
     return fault

@@ -94,6 +94,7 @@ WITHOUT_ASSISTANT = "{% for m in messages %}{% if m.role == 'user' %}{{ m.conten
     ("template", "why"),
     [
         (None, "it brings none"),
+        ("", "it brings none"),
         (REFUSES, "its own does not take earlier turns without a system turn: no turns"),
         (WANTS_SYSTEM, "its own does not take earlier turns without a system turn: no system"),
         ("{% for %}", "its own does not take earlier turns"),
