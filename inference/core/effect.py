@@ -143,7 +143,7 @@ def reachable(kept: Counts, different: Counts, more: int, level: float, random: 
 
 
 def projected(kept: Counts, different: Counts, scale: float, random: np.random.Generator) -> float:
-    """The p-value that `scale` times as many answers with the same shares would have; 1 without answers to compare."""
+    """The p-value of `scale` times as many answers with the same shares; 1 without answers to compare."""
     if not kept.any() or not different.any():
         return 1.0
     return permutation(np.rint(different * scale), np.rint(kept * scale), random).p_value

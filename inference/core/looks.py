@@ -14,7 +14,7 @@ from math import comb
 
 import numpy as np
 
-from inference.core.effect import ALPHA, MIN_SHARE, Effect, Counts, confirmed, counts, projected, reachable
+from inference.core.effect import ALPHA, MIN_SHARE, Counts, Effect, confirmed, counts, projected, reachable
 
 LOOKS = 4
 LEAST = 3  # rollouts of a round: fewer tell nothing and fill no batch
