@@ -68,7 +68,7 @@ def test_what_is_learned_of_steps_is_checked_on_held_out_ones_and_told(study: St
     found, card = latest().metrics["steps"], (heads.folder() / current().sha256 / "README.md").read_text()
     assert found["training_steps"] + found["held_out_steps"] == 12
     assert {score["name"] for score in found["scores"]} >= {"position", "length", "entropy", "attention"}
-    assert f"Of {found['held_out_steps']} held-out tested steps it predicts" in printed
+    assert f"Of {found['held_out_steps']} held-out tested steps it predicts" in " ".join(printed.split())
     assert f"Learned from {found['training_steps']} tested steps" in card
     assert "never a finding" in card
     assert latest().metrics["fit"]["steps"]["tested"] == found["training_steps"]
