@@ -4,8 +4,8 @@
 
 Works that are compared run in turns, so that other load hits them alike; ratios are of the fastest runs, and the
 median of the ratios of neighbouring runs stands beside them. PYTHON is that of a virtual environment with inseq and
-captum, which sees this project's PyTorch (docs/benchmarks.md says how to make it); without it these peers are named as
-not measured. Ends with status 1 where a goal is missed; FILE gets the rows of each part as soon as it is done.
+captum, which sees this project's PyTorch (docs/benchmarks.md says how to make it); without it these peers are named
+as not measured. Ends with status 1 where a goal is missed; FILE gets the rows of each part as soon as it is done.
 """
 
 from __future__ import annotations
