@@ -122,10 +122,10 @@ def looked_at(rows: Resamples, at: Mapping[int, Look], compared: Compared) -> di
     """What the rollouts so far say of each step. All replacements are embedded in one batch."""
     trace = rows.trace
     made = {
-        step: [
-            [read(trace, start, span, tokens) for tokens in rows.rows[start][: look.drawn]]
-            for start in (span.token_start, span.token_end)
-        ]
+        step: (
+            [read(trace, span.token_start, span, tokens) for tokens in rows.rows[span.token_start][: look.drawn]],
+            [read(trace, span.token_end, span, tokens) for tokens in rows.rows[span.token_end][: look.drawn]],
+        )
         for step, look, span in ((step, look, trace.steps[step]) for step, look in at.items())
     }
     compared.add(

@@ -53,8 +53,8 @@ class Resamples:
             for start, rows in missing.items()
             if len(found[start]) < len(rows)
         }
-        for start, rows, made in zip(lacking, lacking.values(), self.written(lacking, tick), strict=True):
-            found[start] |= zip(rows, made, strict=True)
+        for start, made in zip(lacking, self.written(lacking, tick), strict=True):
+            found[start] |= zip(lacking[start], made, strict=True)
         for start, rows in missing.items():
             self.rows.setdefault(start, []).extend(found[start][row] for row in rows)
             self.spent += sum(len(found[start][row]) for row in rows)
