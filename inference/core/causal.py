@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from inference.core import effect
 from inference.core.answer import answer_key, read_answer
@@ -123,20 +122,16 @@ def looked_at(rows: Resamples, at: Mapping[int, Look], compared: Compared) -> di
     """What the rollouts so far say of each step. All replacements are embedded in one batch."""
     trace = rows.trace
     made = {
-        step: (read_all(rows, step, "token_start", look), read_all(rows, step, "token_end", look))
-        for step, look in at.items()
+        step: (
+            [read(trace, span.token_start, span, tokens) for tokens in rows.rows[span.token_start][: look.drawn]],
+            [read(trace, span.token_end, span, tokens) for tokens in rows.rows[span.token_end][: look.drawn]],
+        )
+        for step, look, span in ((step, look, trace.steps[step]) for step, look in at.items())
     }
     compared.add(
         [trace.steps[step].text for step in at] + [one.step for before, _ in made.values() for one in before]
     )
     return {step: assessed(trace, step, *made[step], rows.seed, look, compared) for step, look in at.items()}
-
-
-def read_all(rows: Resamples, step: int, edge: Literal["token_start", "token_end"], look: Look) -> list[Resample]:
-    """The rollouts from before or after a step, as many as this look is at."""
-    span = rows.trace.steps[step]
-    start: int = getattr(span, edge)
-    return [read(rows.trace, start, span, tokens) for tokens in rows.rows[start][: look.drawn]]
 
 
 def read(trace: Trace, start: int, step: Step, tokens: Sequence[Token]) -> Resample:
