@@ -96,7 +96,7 @@ class SharedRows:
         chosen = torch.tensor(rows, device=self.lengths.device)
         self.lengths = self.lengths[chosen]
         for layer in self.cache.layers:
-            layer.keep(chosen)  # type: ignore[attr-defined]
+            layer.keep(chosen)  # type: ignore[union-attr]
         self.hide()
 
 
