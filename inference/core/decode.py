@@ -115,8 +115,8 @@ def choose(logits: Tensor, writing: list[Row], sampling: Sampling, guide: Guide)
 def entropies_of(logprobs: Tensor) -> Tensor:
     """[R] nats, of log-probabilities [R, V], which may be minus infinity."""
     finite = logprobs.clamp(min=torch.finfo(logprobs.dtype).min)  # 0 times minus infinity is not a number
-    entropies: Tensor = -torch.linalg.vecdot(logprobs.exp(), finite)
-    return entropies
+    expected: Tensor = torch.linalg.vecdot(logprobs.exp(), finite)
+    return -expected
 
 
 def guided(logprobs: Tensor, allowed: Sequence[Collection[int] | None]) -> Tensor:

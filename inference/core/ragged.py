@@ -95,9 +95,8 @@ class SharedRows:
         """See Rows."""
         chosen = torch.tensor(rows, device=self.lengths.device)
         self.lengths = self.lengths[chosen]
-        layers: Any = self.cache.layers
-        for layer in layers:
-            layer.keep(chosen)
+        for layer in self.cache.layers:
+            layer.keep(chosen)  # type: ignore[union-attr]
         self.hide()
 
 
