@@ -9,12 +9,15 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from inference.core import LanguageModel, LimitError, Problem, ReasoningError, ReasonSettings, Trace, invert, reason
-from inference.core.causal import start_of
 from inference.core.inversion import Inversion, states_answer
 from inference.core.problem_files import ParsedProblem, guess_format, scan
 from inference.core.ranking import probed
 from inference.core.reasoning import ends, worked_examples
+from inference.core.resampling import start_of
+from inference.core.step_features import step_features
 from recall_parts.work import Continuation, Worked, WorkFile
 
 SEEDS = 4  # tried in turn, greedy first, until a chain states an answer
@@ -89,7 +92,7 @@ def measured(model: LanguageModel, name: str, trace: Trace, rollouts: int) -> Wo
         start: [Continuation("".join(token.text for token in row), len(row)) for row in rows]
         for start, rows in zip(starts, made, strict=True)
     }
-    return Worked(name, trace, inversion.signals, inversion.step_features, written)
+    return Worked(name, trace, inversion.signals, features_of(inversion), written)
 
 
 def inverted(model: LanguageModel, trace: Trace) -> Inversion:
@@ -103,7 +106,12 @@ def remeasured(model: LanguageModel, one: Worked) -> Worked:
     if one.trace is None:
         return one
     inversion = inverted(model, one.trace)
-    return replace(one, signals=inversion.signals, features=inversion.step_features)
+    return replace(one, signals=inversion.signals, features=features_of(inversion))
+
+
+def features_of(inversion: Inversion) -> Tensor:
+    """[S, F] float32, what a head reads of each step."""
+    return step_features(inversion.step_states, inversion.signals)
 
 
 def tested(trace: Trace) -> list[int]:

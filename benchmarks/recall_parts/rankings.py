@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 import torch
 
 from inference.core import StepSignals
-from inference.core.head import Scorer
 from inference.core.ranking import likely_and_mattered
+from inference.core.step_head import StepHead, rank_scores
 from recall_parts.reference import Reference
-from training.core.data import StepEffects, step_effects_of
-from training.core.fit import fit_steps, one_thread
+from training.core.fit import one_thread
+from training.core.step_effects import StepEffects, TestedStep, stacked
+from training.core.step_fit import fit_steps
 
 FOLDS = 5
 HEAD, FUSED, RANDOM, OTHER_HALF = "head", "fused signals", "at random", "other half of the rollouts"
 
 Scores = list[list[float]]  # of each problem, of each tested step
-Fit = Callable[[StepEffects], Scorer]
+Fit = Callable[[StepEffects], StepHead]
 
 SIGNALS: dict[str, Callable[[StepSignals], float | None]] = {
     "fork entropy": lambda signal: signal.fork_entropy,
@@ -31,7 +32,11 @@ SIGNALS: dict[str, Callable[[StepSignals], float | None]] = {
 }
 
 
-def rankings(problems: Sequence[Reference], fit: Fit = fit_steps) -> dict[str, Scores]:
+def learned(steps: StepEffects) -> StepHead:
+    return fit_steps(steps).head
+
+
+def rankings(problems: Sequence[Reference], fit: Fit = learned) -> dict[str, Scores]:
     """Scores by every ranking; what the model could not be probed for is left out."""
     made: dict[str, Scores] = {HEAD: head_scores(problems, fit), FUSED: [fused(one) for one in problems]}
     for name, signal in SIGNALS.items():
@@ -55,14 +60,20 @@ def other_half(one: Reference) -> list[float]:
     return [test.excess or 0.0 for test in one.halves[1]]
 
 
-def head_scores(problems: Sequence[Reference], fit: Fit = fit_steps) -> Scores:
-    """Out of fold: the steps of a problem are scored by a head that was fitted on other problems."""
+def head_scores(problems: Sequence[Reference], fit: Fit = learned) -> Scores:
+    """Out of fold: the steps of a problem are scored by a head that was fitted on other problems.
+
+    As in the engine, a head that learned nothing leaves the ranking to the fused signals.
+    """
     fold = folds(len(problems))
     with one_thread(), torch.no_grad():
-        scorers = [
-            fit(effects([one for one, at in zip(problems, fold, strict=True) if at != k])) for k in range(FOLDS)
-        ]
-        return [scorers[k](features(one)).tolist() for one, k in zip(problems, fold, strict=True)]
+        heads = [fit(effects([one for one, at in zip(problems, fold, strict=True) if at != k])) for k in range(FOLDS)]
+        return [scored(heads[k], one) for one, k in zip(problems, fold, strict=True)]
+
+
+def scored(head: StepHead, one: Reference) -> list[float]:
+    estimates = head.estimates(features(one))
+    return list(rank_scores(estimates)) if estimates else fused(one)
 
 
 def folds(count: int, seed: int = 0) -> list[int]:
@@ -73,14 +84,13 @@ def folds(count: int, seed: int = 0) -> list[int]:
 
 
 def effects(problems: Sequence[Reference]) -> StepEffects:
-    """What a head learns from: the effect of each step that could be compared, 0 where it was never replaced."""
-    rows, values = [], []
-    for one in problems:
-        for row, test in zip(features(one), one.tests, strict=True):
-            if test.effect is not None or not test.different:
-                rows.append(row)
-                values.append(test.effect or 0.0)
-    return step_effects_of(rows, values, features(problems[0]).shape[1] if problems else 0)
+    """What a head learns from: every step that was tested."""
+    rows = [
+        TestedStep(row, test, len(one.trace.problem.options), one.trace.answer.text, one.worked.name, one.worked.name)
+        for one in problems
+        for row, test in zip(features(one), one.tests, strict=True)
+    ]
+    return stacked(rows, features(problems[0]).shape[1] if problems else 0)
 
 
 def features(one: Reference) -> torch.Tensor:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.core import Token, Trace, effect
-from inference.core.causal import Resample, answers, assessed, differs, read
+from inference.core.causal import Resample, assessed, numbered, outcomes, read
+from inference.core.looks import looks
 from inference.core.records import StepTest
+from inference.core.similarity import DEFAULT, Compared, encoder
 from recall_parts.curves import benjamini_hochberg, holm
 from recall_parts.gather import behind, tested
 from recall_parts.work import Worked
@@ -36,28 +38,32 @@ class Reference:
     chance: tuple[float, ...]
 
 
-def references(worked: Sequence[Worked]) -> list[Reference]:
-    """Of all problems with a usable chain."""
-    return [reference(one, one.trace) for one in worked if one.trace is not None]
+def references(worked: Sequence[Worked], compared: Compared | None = None) -> list[Reference]:
+    """Of all problems with a usable chain. `compared` tells replacements apart, by default as the engine does."""
+    compared = compared or Compared(encoder(DEFAULT, "cpu"))
+    return [reference(one, one.trace, compared) for one in worked if one.trace is not None]
 
 
-def reference(worked: Worked, trace: Trace) -> Reference:
+def reference(worked: Worked, trace: Trace, compared: Compared) -> Reference:
     steps = tuple(tested(trace))
-    half, other = (tuple(tested_by(worked, trace, step, rows) for step in steps) for rows in (HALF, OTHER))
+    compared.add([one.step for step in steps for one in resamples(worked, trace, step, ALL)[0]])
+    half, other = (tuple(tested_by(worked, trace, step, rows, compared) for step in steps) for rows in (HALF, OTHER))
     return Reference(
         worked=worked,
         trace=trace,
         steps=steps,
-        tests=tuple(tested_by(worked, trace, step, ALL) for step in steps),
+        tests=tuple(tested_by(worked, trace, step, ALL, compared) for step in steps),
         halves=(half, other),
         costs=tuple(tokens(worked, trace, step) for step in steps),
-        chance=tuple(chance(worked, trace, step) for step in steps),
+        chance=tuple(chance(worked, trace, step, compared) for step in steps),
     )
 
 
-def tested_by(worked: Worked, trace: Trace, step: int, rows: Rows) -> StepTest:
+def tested_by(worked: Worked, trace: Trace, step: int, rows: Rows, compared: Compared) -> StepTest:
+    """The engine's test with a single look, after all of these rollouts."""
     made, after = resamples(worked, trace, step, rows)
-    return assessed(trace, step, made, after, SEED)
+    (look,) = looks(len(made), most=1)
+    return assessed(trace, step, made, after, SEED, look, compared)
 
 
 def resamples(worked: Worked, trace: Trace, step: int, rows: Rows) -> tuple[list[Resample], list[Resample]]:
@@ -83,21 +89,30 @@ def tokens(worked: Worked, trace: Trace, step: int) -> float:
     return float(sum(one.tokens for at in starts for one in written[at]))
 
 
-def chance(worked: Worked, trace: Trace, step: int) -> float:
+def chance(worked: Worked, trace: Trace, step: int, compared: Compared) -> float:
     """The share of all regroupings of the step's answers that would be confirmed; 0 where none could be compared.
 
     At most ALPHA, and less where few answers differ, since a permutation test cannot reach every p.
     """
     made, after = resamples(worked, trace, step, ALL)
     own = trace.steps[step].text
-    different = [one for one in made if differs(own, one.step)]
-    kept, changed = answers([*after, *(one for one in made if one not in different)]), answers(different)
-    if not kept or not changed or len(different) < effect.MIN_SHARE * len(made):
+    different = [one for one in made if compared.differs(own, one.step)]
+    kept = [*after, *(one for one in made if one not in different)]
+    possible = outcomes(trace, [*kept, *different])
+    groups = [np.array(numbered(group, possible), int) for group in (different, kept)]
+    if not all(map(len, groups)) or len(different) < effect.MIN_SHARE * len(made):
         return 0.0
-    pool, draw = np.array([*changed, *kept]), np.random.default_rng(SEED)
-    values = np.sort(effect.regrouped(pool, len(changed), len(trace.problem.options), draw))
-    p = 1 - np.searchsorted(values, values - 1e-9) / len(values)
-    return float((p <= effect.ALPHA).mean())
+    return falsely(*(effect.counts(group, len(possible)) for group in groups))
+
+
+def falsely(different: effect.Counts, kept: effect.Counts) -> float:
+    """The share of all regroupings of answers [outcomes] that have p <= ALPHA."""
+    tables, weights = effect.regrouped(different, kept, np.random.default_rng(SEED))
+    values = effect.divergence(tables, different + kept - tables)
+    order = np.argsort(-values)
+    p = np.cumsum(weights[order])
+    last = np.searchsorted(-values[order], -values[order] + 1e-9, side="right") - 1  # ties count as large
+    return float(weights[order][p[last] <= effect.ALPHA + 1e-12].sum())
 
 
 # -- Definitions ---------------------------------------------------------------------------------------------------
