@@ -67,8 +67,16 @@ class ProblemSetAdmin(Unchangeable):
 class ExplainerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Editable until it is used; then a change is a new version."""
 
-    list_display = ("__str__", "method", "model", "head_version", "created_at")
+    list_display = ("__str__", "method", "model", "writer", "head_version", "created_at")
     list_filter = ("method",)
+    fieldsets = (
+        (None, {"fields": ("name", "version", "method", "model", "revision", "seed", "max_new_tokens")}),
+        (
+            "Only for method inverse",
+            {"fields": ("head_version", "writer", "candidates", "tested_steps", "rollouts", "budget")},
+        ),
+        ("Only for method api", {"fields": ("says",)}),
+    )
 
     def has_change_permission(self, request: HttpRequest, obj: Explainer | None = None) -> bool:
         return super().has_change_permission(request, obj) and not (obj and self.used(obj))

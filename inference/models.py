@@ -249,6 +249,12 @@ class Explainer(models.Model):
     rollouts = models.PositiveSmallIntegerField(
         default=6, validators=between(1, 200), help_text="How many resamples test one step, 1 to 200."
     )
+    budget = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=between(1, 100_000_000),
+        help_text="Tokens that all rollouts of a problem may have; empty: as many as they need.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -246,6 +246,7 @@ def explain_inversely(
         candidates=explainer.candidates,
         tested_steps=explainer.tested_steps,
         rollouts=explainer.rollouts,
+        budget=explainer.budget,
         seed=explainer.seed,
         similarity=settings.SAGE_SIMILARITY,
         writer=explainer.writer,

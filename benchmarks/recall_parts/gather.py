@@ -60,7 +60,7 @@ def worked(model: LanguageModel, name: str, problem: ParsedProblem, rollouts: in
     """One problem; a chain that cannot be used becomes a `failure`, which other problems go on after."""
     started = time.monotonic()
     try:
-        made = measured(model, name, chain(model, Problem(problem.question, problem.options)), rollouts)
+        made = measured(model, name, chain(model, Problem(problem.question, problem.options, problem.asks)), rollouts)
     except (ReasoningError, LimitError) as error:
         made = Worked(name, failure=str(error))
     return replace(made, seconds=time.monotonic() - started)
@@ -97,7 +97,7 @@ def measured(model: LanguageModel, name: str, trace: Trace, rollouts: int) -> Wo
 
 def inverted(model: LanguageModel, trace: Trace) -> Inversion:
     """With the signals of the probes."""
-    inversion = invert(model, trace, prefix=worked_examples(model))
+    inversion = invert(model, trace, prefix=worked_examples(model, trace.problem.asks))
     return replace(inversion, signals=probed(model, trace, inversion))
 
 

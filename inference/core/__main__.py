@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
         help="all-minilm-l6-v2, 'own states', words, a folder or a hub name; only for method inverse",
     )  # fmt: skip
     made.add_argument("--seed", type=int, default=0, help="0 writes the chain greedily")
+    made.add_argument("--budget", type=int, metavar="N", help="tokens that all rollouts of a problem may have")
     for name, (least, most) in BOUNDS.items():
         option, default = f"--{name.replace('_', '-')}", getattr(Recipe, name)
         made.add_argument(option, type=int, default=default, metavar="N", help=f"{least} to {most}; {default}")
@@ -106,7 +107,7 @@ def batch_of(options: argparse.Namespace, endpoint: Endpoint | None, made: argpa
         made.error(f"--head is only for method inverse, not {options.method}")
     if options.writer != "templates" and options.method != "inverse":
         made.error(f"--writer is only for method inverse, not {options.method}")
-    names = ("method", "model", "revision", "device", "dtype", "seed", "similarity", "writer", *BOUNDS)
+    names = ("method", "model", "revision", "device", "dtype", "seed", "similarity", "writer", "budget", *BOUNDS)
     head = digest(options.head) if options.head else UNTRAINED
     api: dict[str, Any] = {"says": options.says} if options.says else {}
     api |= {"api_url": endpoint.url, "api_sends": endpoint.sends} if endpoint else {}

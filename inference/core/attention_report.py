@@ -7,6 +7,7 @@ from dataclasses import replace
 from inference.core.explain import answered, choices, listed, percent, quoted_step
 from inference.core.inversion import invert, position_only_flow
 from inference.core.language_model import LanguageModel
+from inference.core.position import with_baselines
 from inference.core.reasoning import silent, worked_examples
 from inference.core.records import EvidenceRecord, Progress, Trace
 
@@ -22,8 +23,8 @@ def explain_attention(model: LanguageModel, trace: Trace, progress: Progress = s
     progress("Following the attention back", 0.0)
     inversion = invert(model, trace, prefix=worked_examples(model, trace.problem.asks))
     baseline = position_only_flow(inversion.segments, len(inversion.flow), len(trace.steps))
-    signals = tuple(
-        replace(signal, position_flow=share) for signal, share in zip(inversion.signals, baseline, strict=True)
+    signals = with_baselines(
+        [replace(signal, position_flow=share) for signal, share in zip(inversion.signals, baseline, strict=True)]
     )
     record = EvidenceRecord(
         question=trace.problem.question,

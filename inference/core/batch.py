@@ -247,6 +247,7 @@ def explanation(
         recipe.tested_steps,
         recipe.rollouts,
         recipe.seed,
+        budget=recipe.budget,
         similarity=recipe.similarity,
         writer=recipe.writer,
     )

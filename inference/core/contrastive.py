@@ -17,6 +17,7 @@ from inference.core.attention import Attended, recording
 from inference.core.flow import blocks, by_segment, membership
 from inference.core.inversion import segmented
 from inference.core.language_model import LanguageModel
+from inference.core.limits import device_memory
 from inference.core.records import Trace
 from inference.core.spans import answer_span, token_ids
 
@@ -53,6 +54,7 @@ class ContrastTape:
         return means.cpu()
 
 
+@device_memory("the gradient of the contrast")
 def contrastive_flow(model: LanguageModel, trace: Trace, rival: str) -> Tensor:
     """Share of each step in "why the answer and not `rival`": [S] float32 ≥ 0, sums to 1 unless nothing pulls.
 

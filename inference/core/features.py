@@ -18,6 +18,7 @@ from torch import Tensor
 from inference.core.head import HeadConfig
 from inference.core.inversion import default_layer
 from inference.core.language_model import LanguageModel
+from inference.core.limits import check_finite, device_memory
 from inference.core.reading import Heard, read
 from inference.core.reasoning import silent
 from inference.core.records import Progress, Trace
@@ -57,13 +58,14 @@ def explanation_features(
     return text_features(model, [Text(str(i), question, answer, text) for i, text in enumerate(texts)], config)
 
 
+@device_memory("reading the explanations")
 def text_features(
     model: LanguageModel, texts: Sequence[Text], config: HeadConfig | None = None, tell: Progress = silent
 ) -> Tensor:
     """Features [N, F] float32 of N texts, in their order.
 
     The same text gives the same features whatever else is in `texts`, up to rounding. Raises ValueError for an empty
-    explanation.
+    explanation, LimitError where the device is too small or a hidden state is no number.
     """
     empty = [text.id for text in texts if not text.explanation.strip()]
     if empty:
@@ -74,6 +76,7 @@ def text_features(
     written = [model.encode(f" {text.explanation.strip()}") for text in texts]
     for index, heard in read(model, contexts, written, config.layers, tell):
         features[index] = pooled(heard)
+    check_finite(features)
     return features
 
 

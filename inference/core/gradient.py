@@ -10,11 +10,13 @@ from transformers.cache_utils import DynamicCache
 
 from inference.core.cache import PrefixCache
 from inference.core.language_model import LanguageModel
+from inference.core.limits import device_memory
 from inference.core.reading import told
 from inference.core.records import Trace
 from inference.core.spans import answer_span, step_spans, token_ids
 
 
+@device_memory("the gradient of the answer")
 def gradient_times_input(model: LanguageModel, trace: Trace, prefix: PrefixCache | None = None) -> Tensor:
     """What each step adds to the answer's log-probability, to first order: [S] float32, nats.
 

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from inference.core.causal import test_steps
 from inference.core.claims import supported
-from inference.core.features import explanation_features
+from inference.core.features import explanation_features, head_config
 from inference.core.findings import findings
-from inference.core.head import Head
+from inference.core.head import Head, HeadMismatchError
 from inference.core.inversion import Inversion, invert, states_answer
 from inference.core.kept import Kept
 from inference.core.language_model import LanguageModel
+from inference.core.limits import device_memory
 from inference.core.looks import LOOKS
 from inference.core.mixing import HeadFlow
 from inference.core.prose import write, writer_of
@@ -62,6 +63,7 @@ class InverseExplanation:
     head_flow: HeadFlow | None = None
 
 
+@device_memory("explaining the chain")
 def explain_inverse(
     model: LanguageModel,
     trace: Trace,
@@ -76,19 +78,58 @@ def explain_inverse(
 
     `kept` holds rollouts of an earlier, interrupted call with the same settings, and gets those of this one.
     `each_head` hands back the attention of each head as well, from which a later head learns to mix them. Raises
-    ValueError when the head is not for this model or reads another layer than the settings ask for, SimilarityError
-    where there is no such similarity.
+    HeadMismatchError when the head is not for this model, ValueError when it reads another layer than the settings
+    ask for, SimilarityError where there is no such similarity, LimitError for what is beyond model or device.
     """
     settings = settings or InverseSettings()
-    layer = checked_layer(model, head, settings)
+    checked = replace(settings, layer=checked_layer(model, head, settings))
+    found = measured(model, trace, head, checked, progress, kept, each_head)
+    writing = "Writing the explanation"
+    progress(writing, 0.95)
+    texts, drafts = write(
+        model,
+        found.record,
+        settings.writer,
+        settings.candidates,
+        settings.seed,
+        lambda share: progress(writing, 0.95 + 0.04 * share),
+    )
+    features = explanation_features(model, trace, [candidate.text for candidate in texts], head.config)
+    scored, chosen = choose(head, texts, features, f"{settings.seed} {trace.problem.question}")
+    progress(writing, 1.0)
+    _, claims, _ = supported(found.record, chosen.text)
+    said = {"claims": tuple(claims), "rejected": chosen.rejected, "writer": writer_of(chosen), "drafts": drafts}
+    record = replace(found.record, **said)
+    return InverseExplanation(chosen.text, scored, record, found.step_features, features, found.head_flow)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that is known of a trace before anything is written about it. step_features [S, F']."""
+
+    record: EvidenceRecord
+    step_features: Tensor
+    head_flow: HeadFlow | None
+
+
+def measured(
+    model: LanguageModel,
+    trace: Trace,
+    head: Head,
+    settings: InverseSettings,
+    progress: Progress,
+    kept: Kept | None,
+    each_head: bool,
+) -> Measured:
+    """Invert, rank, test: the record without any text."""
     similarity = loaded(settings.similarity, model)
     progress("Following the attention back", 0.0)
     examples = worked_examples(model, trace.problem.asks)
-    inversion = invert(model, trace, layer, examples, each_head=each_head or head.mixes)
+    inversion = invert(model, trace, settings.layer, examples, each_head=each_head or head.mixes)
     flow = head_flow(inversion)
     inversion = replace(inversion, signals=mixed(head, flow, probed(model, trace, inversion)))
-    step_own = step_features(inversion.step_states, inversion.signals)
-    estimates = head.steps.estimates(step_own)
+    features = step_features(inversion.step_states, inversion.signals)
+    estimates = head.steps.estimates(features)
     scores = rank_scores(estimates) if estimates else likely_and_mattered(inversion.signals)
     wanted = ranked(trace, scores)[: settings.tested_steps]
     tests = test_steps(
@@ -104,37 +145,21 @@ def explain_inverse(
         budget=settings.budget,
         kept=kept,
     )
-    record = evidence(trace, inversion, head, scores, tests, settings)
     done = {test.step for test in tests}
     record = replace(
-        record,
+        evidence(trace, inversion, head, scores, tests, settings),
         over_budget=tuple(step for step in wanted if step not in done),
         estimates=estimates,
-        findings=findings(trace, inversion, tests, head.steps, step_own),
+        findings=findings(trace, inversion, tests, head.steps, features),
     )
-    writing = "Writing the explanation"
-    progress(writing, 0.95)
-    texts, drafts = write(
-        model,
-        record,
-        settings.writer,
-        settings.candidates,
-        settings.seed,
-        lambda share: progress(writing, 0.95 + 0.04 * share),
-    )
-    features = explanation_features(model, trace, [candidate.text for candidate in texts], head.config)
-    scored, chosen = choose(head, texts, features, f"{settings.seed} {trace.problem.question}")
-    progress(writing, 1.0)
-    _, claims, _ = supported(record, chosen.text)
-    record = replace(record, claims=tuple(claims), rejected=chosen.rejected, writer=writer_of(chosen), drafts=drafts)
-    return InverseExplanation(chosen.text, scored, record, step_own, features, flow)
+    return Measured(record, features, flow)
 
 
 def checked_layer(model: LanguageModel, head: Head, settings: InverseSettings) -> int:
-    mine = (model.name, model.revision, model.hidden)
-    fitted = (head.config.model, head.config.revision, head.config.hidden)
-    if fitted != mine:
-        raise ValueError(f"{head.name} is for model, revision and width {fitted}, but the model is {mine}")
+    """The head's own layer. Raises HeadMismatchError for another model's head, ValueError for another layer."""
+    mine = replace(head_config(model), layer=head.config.layer, layers=head.config.layers)
+    if found := head.config.differences(mine):
+        raise HeadMismatchError(f"{head.name} was fitted for another model: it has {'; '.join(found)}.")
     if settings.layer not in (None, head.config.layer):
         raise ValueError(f"layer is {settings.layer}, but {head.name} reads layer {head.config.layer}; leave it out")
     return head.config.layer
@@ -188,7 +213,7 @@ def evidence(
         ranked_by=ranker(head, inversion),
         step_scores=scores,
         tests=tuple(tests),
-        settings=asdict(replace(settings, layer=inversion.layer)),
+        settings=asdict(settings),
         read_by=trace.answer.read_by,
     )
 

@@ -63,7 +63,7 @@ def check_entropies(entropies: Sequence[float]) -> None:
 def check_finite(*computed: Tensor) -> None:
     """The attention or the hidden states of a pass over a chain."""
     if not all(bool(tensor.isfinite().all()) for tensor in computed):
-        raise NumbersError(f"The model's attention or hidden states over the chain are not all numbers. {REMEDY}")
+        raise NumbersError(f"The model's attention or hidden states are not all numbers. {REMEDY}")
 
 
 REMEDY = "Its weights may be damaged, or its numbers too large for their type: load it again, or in float32."

@@ -11,9 +11,10 @@ UNTRAINED = "untrained"
 WRITERS = ("templates", "model", "both")
 STYLES = 3  # of the templates
 BOUNDS = {"max_new_tokens": (16, 2048), "candidates": (1, 8), "tested_steps": (0, 20), "rollouts": (1, 200)}
+MOST_BUDGET = 100_000_000
 """Smallest and largest allowed, both included."""
 
-ONLY_INVERSE = ("writer", "candidates", "tested_steps", "rollouts", "similarity", "head")
+ONLY_INVERSE = ("writer", "candidates", "tested_steps", "rollouts", "budget", "similarity", "head")
 ONLY_API = ("says", "api_url", "api_sends")
 ONLY_LOCAL = ("revision", "device", "dtype")
 
@@ -23,7 +24,8 @@ class Recipe:
     """`head` is the SHA-256 of a head's weights and config, or "untrained". `seed` 0 decodes the chain greedily.
 
     `max_new_tokens` is the longest chain in tokens; what a method does not use is left out by `to_json`. `candidates`
-    are the texts of each writer; with "both" the templates give at most their three. `similarity` is the sentence
+    are the texts of each writer; with "both" the templates give at most their three. `budget` are the tokens that all
+    rollouts of a problem may have, 1 to 100 million, None for any number. `similarity` is the sentence
     encoder: see similarity.py. Method api has one run show what the model says afterwards or the chain (`says`);
     `api_url` and `api_sends` are those of its `Endpoint`. Raises ValueError for an unknown method or writer and for a
     number out of `BOUNDS`.
@@ -39,6 +41,7 @@ class Recipe:
     candidates: int = 3
     tested_steps: int = 5
     rollouts: int = 6
+    budget: int | None = None
     similarity: str = "all-minilm-l6-v2"
     head: str = UNTRAINED
     writer: str = "templates"
@@ -56,6 +59,8 @@ class Recipe:
             raise ValueError(f"seed is {self.seed}; allowed is 0 (greedy) or more")
         if not self.similarity:
             raise ValueError("similarity is empty; name a sentence encoder, such as all-minilm-l6-v2")
+        if self.budget is not None and not 1 <= self.budget <= MOST_BUDGET:
+            raise ValueError(f"budget is {self.budget} tokens; allowed is 1 to {MOST_BUDGET}, or none at all")
         for name, (least, most) in BOUNDS.items():
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is {least} to {most}")

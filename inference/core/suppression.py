@@ -11,11 +11,13 @@ from torch import Tensor
 
 from inference.core.cache import PrefixCache
 from inference.core.language_model import LanguageModel
+from inference.core.limits import device_memory
 from inference.core.packed import CELLS, Probe, logprobs
 from inference.core.records import Trace
 from inference.core.spans import answer_span, step_spans, token_ids
 
 
+@device_memory("hiding the steps from the answer")
 def direct_suppression(
     model: LanguageModel, trace: Trace, prefix: PrefixCache | None = None, cells: int = CELLS
 ) -> Tensor:
@@ -32,6 +34,7 @@ def direct_suppression(
     return losses(logprobs(model, ids, probes, prefix, cells))
 
 
+@device_memory("hiding the steps from what follows")
 def full_suppression(model: LanguageModel, trace: Trace, prefix: PrefixCache | None = None) -> Tensor:
     """How much the answer loses when nothing after a step may look at it: [S] float32, nats.
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from inference.core.cache import PrefixCache
 from inference.core.language_model import LanguageModel
+from inference.core.limits import device_memory
 from inference.core.packed import CELLS, Ids, Probe, logprobs
 from inference.core.records import Trace
 from inference.core.spans import step_spans, token_ids
@@ -39,6 +40,7 @@ class Trajectory:
         return jensen_shannon(rows[:-1], rows[1:])
 
 
+@device_memory("asking for the answer after each step")
 def answer_trajectory(
     model: LanguageModel,
     trace: Trace,

@@ -63,12 +63,20 @@ def test_the_row_decides_and_nothing_but_the_file_is_written(model, problems, ou
     assert first["settings"] == {
         "method": "inverse", "model": settings.SAGE_MODEL, "revision": "", "device": "cpu", "dtype": "float32",
         "seed": 2, "max_new_tokens": 160, "candidates": 3, "tested_steps": 1, "rollouts": 3, "head": "untrained",
-        "similarity": "words", "writer": "templates",
+        "similarity": "words", "writer": "templates", "budget": None,
     }  # fmt: skip
     assert [test["rollouts"] for test in first["evidence"]["tests"]] == [3]
     assert (first["provenance"]["explainer"], first["provenance"]["head"]) == ("inverse v1", "head v0 (untrained)")
     assert [kind.objects.count() for kind in kinds] == [0, 0, 0, 0]
     assert files(settings) == before
+
+
+def test_a_budget_in_tokens_bounds_the_rollouts(model, problems, out, inverse):
+    Explainer.objects.filter(pk=inverse.pk).update(budget=1)
+    explain(problems, out, limit=1)
+    (line,) = lines(out)
+    assert line["evidence"]["tests"] == []
+    assert len(line["evidence"]["over_budget"]) == 1
 
 
 def test_it_makes_what_the_worker_makes(model, problems, out, inverse):

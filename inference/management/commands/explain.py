@@ -98,6 +98,7 @@ def recipe_of(explainer: Explainer, head: HeadVersion | None, server: Endpoint |
         candidates=explainer.candidates,
         tested_steps=explainer.tested_steps,
         rollouts=explainer.rollouts,
+        budget=explainer.budget,
         similarity=settings.SAGE_SIMILARITY,
         head=head.sha256 if head and head.trained else UNTRAINED,
         says=explainer.says,

@@ -24,8 +24,14 @@ from inference.core import (
     RolloutMemoryError,
     Start,
     WeightsError,
+    answer_trajectory,
+    contrastive_flow,
+    direct_suppression,
     explain_inverse,
     explained,
+    explanation_features,
+    full_suppression,
+    gradient_times_input,
     head_config,
     invert,
     reason,
@@ -241,7 +247,7 @@ def test_a_word_that_can_never_come_is_no_bad_number(own):
 
 def test_a_pass_that_computes_no_numbers_is_no_inversion(own, trace):
     own.module.model.layers[0].mlp.down_proj.weight[0] = float("nan")
-    with pytest.raises(NumbersError, match=r"hidden states over the chain are not all numbers.*load it again"):
+    with pytest.raises(NumbersError, match=r"hidden states are not all numbers.*load it again"):
         invert(own, trace)
 
 
@@ -259,6 +265,35 @@ def test_too_little_memory_is_named(own, trace):
     with pytest.raises(RolloutMemoryError):
         own.generate_many([Start(trace.prompt_ids, Sampling(4))])
     assert issubclass(RolloutMemoryError, DeviceMemoryError)
+
+
+PROBES = {
+    answer_trajectory: "asking for the answer after each step",
+    direct_suppression: "hiding the steps from the answer",
+    full_suppression: "hiding the steps from what follows",
+    gradient_times_input: "the gradient of the answer",
+    lambda model, trace: contrastive_flow(model, trace, trace.problem.options[1 - trace.answer.index]): "contrast",
+    lambda model, trace: explanation_features(model, trace, ["It is so."]): "reading the explanations",
+}
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_too_little_memory_for_a_probe_is_named(own, trace, probe):
+    own.module.forward = own.module.model.forward = out_of_memory
+    with pytest.raises(DeviceMemoryError, match=f"too small for .*{PROBES[probe]}"):
+        probe(own, trace)
+
+
+def test_too_little_memory_in_the_middle_of_an_explanation_is_named(own, trace, monkeypatch):
+    monkeypatch.setattr("inference.core.inverse.probed", out_of_memory)
+    with pytest.raises(DeviceMemoryError, match="too small for explaining the chain"):
+        explain_inverse(own, trace, Head(head_config(own)))
+
+
+def test_features_that_are_no_numbers_are_no_features(own, trace):
+    own.module.model.norm.weight[0] = float("nan")
+    with pytest.raises(NumbersError, match="hidden states are not all numbers"):
+        explanation_features(own, trace, ["It is so."])
 
 
 def test_other_errors_of_the_device_stay_what_they_are(own):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from inference.core import (
     Head,
     HeadConfig,
+    HeadMismatchError,
     InverseSettings,
     Problem,
     ReasonSettings,
@@ -91,8 +93,11 @@ def test_a_trained_head_chooses_the_text_and_the_steps(model, trace):
 
 def test_a_head_of_another_model_is_refused(model, trace):
     foreign = Head(HeadConfig("other", "", model.hidden, 1, (1,)))
-    with pytest.raises(ValueError, match="head v0 is for"):
+    with pytest.raises(HeadMismatchError, match="head v0 was fitted for another model: it has model 'other', not"):
         explain_inverse(model, trace, foreign)
+    deeper = replace(head_config(model), depth=99)
+    with pytest.raises(HeadMismatchError, match="depth 99"):
+        explain_inverse(model, trace, Head(deeper))
     with pytest.raises(ValueError, match="layer is 2"):
         explain_inverse(model, trace, Head(head_config(model)), InverseSettings(layer=2))
 
