@@ -79,12 +79,10 @@ def by_templates(record: EvidenceRecord, n: int) -> list[tuple[Candidate, Draft]
 
 def by_model(record: EvidenceRecord, text: str, style: str) -> tuple[Candidate, Draft]:
     """What is supported of `text`, each sentence once, with the verdict; empty where nothing is."""
-    left, claims, rejected = supported(record, plain(text))
-    draft = Draft(style, len(claims), rejected)
-    left, claims, _ = supported(record, without_repeats(record, left))
+    left, claims, rejected = supported(record, without_repeats(record, plain(text)))
     if claims and not says_verdict(record, claims):
         left = f"{left} {verdict(record)}"
-    return Candidate(left, style, rejected=rejected), draft
+    return Candidate(left, style, rejected=rejected), Draft(style, len(claims), rejected)
 
 
 def plain(text: str) -> str:

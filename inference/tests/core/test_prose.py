@@ -104,7 +104,9 @@ def test_every_decision_point_belongs_to_the_verdict():
 
 def test_what_is_said_again_is_dropped(writes):
     writes(f"{VERDICT} {VERDICT} {TRUE}\n\n{VERDICT}")
-    assert styles(write(None, POINT, "model", 1, 0))["written 1"] == f"{VERDICT} {TRUE}"
+    made = write(None, POINT, "model", 1, 0)
+    assert styles(made)["written 1"] == f"{VERDICT} {TRUE}"
+    assert counts(made) == {"written 1": (3, 0)}
 
 
 def test_what_was_cut_off_and_markdown_go():
