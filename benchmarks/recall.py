@@ -1,7 +1,7 @@
 """Which ranking of steps finds the decision points when only half the rollouts are spent.
 
     python benchmarks/recall.py [--problems FILE ...] [--limit 40] [--rollouts 24] [--work FILE] [--json FILE]
-    python benchmarks/recall.py --from FILE [--refresh] [--json FILE]
+    python benchmarks/recall.py --from FILE ... [--refresh] [--json FILE]
 
 For every problem the model writes a chain, then R continuations from every boundary of its steps: the reference,
 which tests all steps. The analysis then asks which of the confirmed steps are among those that a ranking puts first.
@@ -15,14 +15,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from recall_parts import gather, table  # noqa: E402
 from recall_parts.reference import references  # noqa: E402
-from recall_parts.work import Worked, WorkFile, read, rewrite  # noqa: E402
+from recall_parts.work import WorkFile, read, read_all, rewrite  # noqa: E402
 
 from inference.core import LanguageModel, resolve  # noqa: E402
 
@@ -35,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--limit", type=int, default=40, help="usable problems of each file")
     made.add_argument("--rollouts", type=int, default=24, help="R, from every boundary")
     made.add_argument("--work", type=Path, default=ROOT / "var" / "recall.jsonl", metavar="FILE")
-    made.add_argument("--from", dest="ready", type=Path, metavar="FILE", help="a work file; the model is not loaded")
+    made.add_argument(
+        "--from", dest="ready", type=Path, nargs="+", metavar="FILE", help="work files; no model is needed"
+    )
     made.add_argument("--refresh", action="store_true", help="measure signals and features of the chains anew")
     made.add_argument("--model", default="smollm2-135m-instruct")
     made.add_argument("--var", type=Path, default=ROOT / "var")
@@ -50,10 +51,11 @@ def main() -> int:
     options = parser().parse_args()
     if options.ready is None:
         gathered(options)
-    settings, worked = read(options.ready or options.work)
+    files = options.ready or [options.work]
     if options.refresh:
-        worked = refreshed(options, settings, worked)
-        rewrite(options.ready or options.work, settings, worked)
+        for path in files:
+            refresh(options, path)
+    settings, worked = read_all(files)
     print(", ".join(f"{name} {value}" for name, value in settings.items()))
     found = {"settings": settings, **table.analysed(references(worked))}
     table.printed(found)
@@ -63,11 +65,12 @@ def main() -> int:
     return 0
 
 
-def refreshed(options: argparse.Namespace, settings: dict[str, Any], worked: list[Worked]) -> list[Worked]:
-    model = loaded(options)
+def refresh(options: argparse.Namespace, path: Path) -> None:
+    """Measure anew what the model can say of the chains of a work file."""
+    model, (settings, worked) = loaded(options), read(path)
     if settings["model"] != model.name:
-        raise SystemExit(f"The chains are of {settings['model']}, not of {model.name}; give --model.")
-    return [gather.remeasured(model, one) for one in worked]
+        raise SystemExit(f"The chains of {path} are of {settings['model']}, not of {model.name}; give --model.")
+    rewrite(path, settings, [gather.remeasured(model, one) for one in worked])
 
 
 def loaded(options: argparse.Namespace) -> LanguageModel:

@@ -7,12 +7,13 @@ off. The first line holds the settings. The analysis needs this file and no mode
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -95,6 +96,7 @@ class WorkFile:
         self.path = path
         self.known: dict[str, Worked] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = locked(path)
         if path.exists() and path.stat().st_size:
             found, worked = read(path)
             if found != dict(settings):
@@ -109,10 +111,20 @@ class WorkFile:
         self.known[worked.name] = worked
 
     def write(self, line: Mapping[str, Any]) -> None:
-        with self.path.open("ab") as file:
-            file.write(encoded(line))
-            file.flush()
-            os.fsync(file.fileno())
+        self.file.write(encoded(line))
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+
+def locked(path: Path) -> BinaryIO:
+    """The file, opened for appending by this process alone. The lock goes with the process."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise WorkFileError(f"Another process is writing {path}; wait for it, or name another --work.") from error
+    return file
 
 
 def encoded(line: Mapping[str, Any]) -> bytes:
@@ -125,6 +137,18 @@ def rewrite(path: Path, settings: Mapping[str, Any], worked: Sequence[Worked]) -
     partial = path.with_name(f"{path.name}.partial")
     partial.write_bytes(b"".join(map(encoded, lines)))
     partial.replace(path)
+
+
+def read_all(paths: Sequence[Path]) -> tuple[dict[str, Any], list[Worked]]:
+    """Several files of the same settings as one; a problem that is in two counts once. Raises WorkFileError."""
+    settings, _ = read(paths[0])
+    known: dict[str, Worked] = {}
+    for path in paths:
+        own, worked = read(path)
+        if own != settings:
+            raise WorkFileError(f"{path} was made with {own}, {paths[0]} with {settings}; name files of one kind.")
+        known |= {one.name: one for one in worked}
+    return settings, list(known.values())
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Worked]]:

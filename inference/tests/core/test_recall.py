@@ -232,6 +232,19 @@ def test_a_file_of_other_settings_is_refused_untouched(model, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_files_made_side_by_side_are_read_as_one_and_each_is_written_by_one_process(model, tmp_path):
+    from recall_parts.work import WorkFile, WorkFileError, read_all
+
+    (tmp_path / "other").mkdir()
+    first, second = (gathered(model, folder, 1, 2) for folder in (tmp_path, tmp_path / "other"))
+    assert len(read_all([first.path])[1]) == len(read_all([first.path, second.path])[1]) == 2
+    with pytest.raises(WorkFileError, match="Another process"):
+        WorkFile(first.path, {"rollouts": 2})
+    other = WorkFile(tmp_path / "more.jsonl", {"rollouts": 3}).path
+    with pytest.raises(WorkFileError, match=r"more\.jsonl was made with"):
+        read_all([first.path, other])
+
+
 @pytest.mark.parametrize("content", ["", "no JSON\n", '{"schema": 9}\n', '{"schema": 1}\n'])
 def test_what_is_no_work_file_is_refused(tmp_path, content):
     from recall_parts.work import WorkFileError, read
