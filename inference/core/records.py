@@ -261,8 +261,8 @@ class EvidenceRecord:
     answer: str
     steps: tuple[str, ...]
     signals: tuple[StepSignals, ...]
-    # "signals" (likely × mattered) or "fork entropy" (the model cannot be probed), either with "and the flow of head vN"
-    # where that head mixes; or "head vN", where it learned of steps
+    # "signals" (likely × mattered) or "fork entropy" (the model cannot be probed), with " and the flow of head vN"
+    # where it mixes; "head vN" where it learned of steps
     ranked_by: str
     step_scores: tuple[float, ...]
     tests: tuple[StepTest, ...]

@@ -2,7 +2,7 @@
 
 No test was ever made twice; but the two halves of a test's resamples, drawn at random, are two independent tests of
 one size. One half's numbers predict, the other half's verdict is the label. The loss is the Brier score. That needs
-tests of a size that was set beforehand: one that ended early did so because of its answers, of which both halves know.
+tests of a size that was set beforehand: one that ended early did so because of its answers, and both halves know them.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def replications(steps: StepEffects, logits: Tensor | None, seed: int = 0) -> Re
 
 
 def splits(test: StepTest) -> bool:
-    """Whether its halves are tests of their own: all rollouts drawn, as they were before there were early looks ("")."""
+    """Whether its halves are tests of their own: all rollouts drawn, as before there were early looks ("")."""
     return test.stopped in ("", ALL_DRAWN) and test.rollouts >= LEAST_ROLLOUTS
 
 

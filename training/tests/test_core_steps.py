@@ -77,7 +77,7 @@ def test_planted_effects_and_decision_points_are_recovered_on_unseen_problems() 
 
 
 def test_probabilities_of_decision_points_are_calibrated() -> None:
-    head, unseen = fit_steps(planted(problems=80)).head, planted(problems=500, seed=2)
+    head, unseen = fit_steps(planted(problems=200)).head, planted(problems=500, seed=2)
     stated = head(unseen.features).detach()[:, 1].sigmoid()
     order = stated.argsort()
     for rows in order.chunk(5):
