@@ -12,6 +12,7 @@ from inference.core.causal import test_steps
 from inference.core.claims import supported
 from inference.core.features import explanation_features, head_config
 from inference.core.findings import findings
+from inference.core.flow import uniform_attention
 from inference.core.head import Head, HeadMismatchError
 from inference.core.inversion import Inversion, invert, states_answer
 from inference.core.kept import Kept
@@ -127,7 +128,7 @@ def measured(
     examples = worked_examples(model, trace.problem.asks)
     inversion = invert(model, trace, settings.layer, examples, each_head=each_head or head.mixes)
     flow = head_flow(inversion)
-    inversion = replace(inversion, signals=mixed(head, flow, probed(model, trace, inversion)))
+    inversion = replace(inversion, signals=mixed(head, flow, inversion, probed(model, trace, inversion)))
     features = step_features(inversion.step_states, inversion.signals)
     estimates = head.steps.estimates(features)
     scores = rank_scores(estimates) if estimates else likely_and_mattered(inversion.signals)
@@ -176,19 +177,29 @@ def head_flow(inversion: Inversion) -> HeadFlow | None:
     return HeadFlow(inversion.heads, inversion.segments.step_of, inversion.segments.answer)
 
 
-def mixed(head: Head, flow: HeadFlow | None, signals: tuple[StepSignals, ...]) -> tuple[StepSignals, ...]:
-    """The signals, with the flow that the head learned to follow beside the plain one, if it did."""
+def mixed(
+    head: Head, flow: HeadFlow | None, inversion: Inversion, signals: tuple[StepSignals, ...]
+) -> tuple[StepSignals, ...]:
+    """The signals, with the flow that the head learned to follow beside the plain one, if it did.
+
+    Its baseline is the same mixing of attention that looks at all it can see alike.
+    """
     if flow is None or not head.mixes:
         return signals
-    shares = head.mixing.flow(flow, len(signals))
-    return tuple(replace(signal, learned_flow=share) for signal, share in zip(signals, shares, strict=True))
+    alike = replace(flow, heads=uniform_attention(inversion.segments.bounds, first=2).expand_as(flow.heads))
+    found, expected = (head.mixing.flow(one, len(signals)) for one in (flow, alike))
+    return tuple(
+        replace(signal, learned_flow=share, by_position={**(signal.by_position or {}), "learned_flow": baseline})
+        for signal, share, baseline in zip(signals, found, expected, strict=True)
+    )
 
 
 def ranker(head: Head, inversion: Inversion) -> str:
     """What the step scores are made of, for the record."""
     if head.ranks_steps:
         return head.name
-    return "fork entropy" if any(signal.suppression is None for signal in inversion.signals) else "signals"
+    unprobed = any(signal.suppression is None for signal in inversion.signals)
+    return ("fork entropy" if unprobed else "signals") + (f" and the flow of {head.name}" if head.mixes else "")
 
 
 def ranked(trace: Trace, scores: Sequence[float]) -> list[int]:

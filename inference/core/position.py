@@ -1,9 +1,9 @@
 """What a step's place alone tells of its signals: the baseline beside which each of them is read.
 
 Attention piles up on early steps and entropy falls towards the end of a chain, whatever it says. The flow has a
-baseline of its own kind (`inversion.position_only_flow`: a model that looks at all words alike). For every other
-signal it is the straight line over the positions of this trace's steps, by least squares: only what differs from it
-can be about content.
+baseline of its own kind (`inversion.position_only_flow`: a model that looks at all words alike), and so has the flow
+that a head learned to follow (`inverse.mixed`). For every other signal it is the straight line over the positions of
+this trace's steps, by least squares: only what differs from it can be about content.
 """
 
 from __future__ import annotations

@@ -47,15 +47,17 @@ def likely_and_mattered(signals: Sequence[StepSignals]) -> tuple[float, ...]:
     """One score in (0, 1] for each step: how likely another way was, times how much the answer hung on the step.
 
     Likely: the ranks of fork entropy and of a small answer margin before the step. Mattered: the ranks of direct
-    suppression and of the trajectory shift. What was not measured is left out: a problem without options has neither
-    margin nor shift, and where the model could not be probed, fork entropy alone ranks.
+    suppression, of the trajectory shift, and of the flow by a mixing that a head has learned. What was not measured
+    is left out: a problem without options has neither margin nor shift, and where the model could not be probed and
+    no head mixes, fork entropy alone ranks.
     """
     likely = [ranks([signal.fork_entropy for signal in signals])]
     margins = known([signal.answer_margin for signal in signals])
     if margins:
         likely.append(ranks([-margin for margin in margins]))
-    measured = ([signal.suppression for signal in signals], [signal.trajectory_shift for signal in signals])
-    mattered = [ranks(column) for column in map(known, measured) if column]
+    names = ("suppression", "trajectory_shift", "learned_flow")
+    measured = [known([getattr(signal, name) for signal in signals]) for name in names]
+    mattered = [ranks(column) for column in measured if column]
     return tuple(mean(likely, at) * mean(mattered, at) for at in range(len(signals)))
 
 

@@ -142,7 +142,7 @@ class StepSignals:
     answer_margin: float | None = None  # before the step, the best option's probability minus the second's
     trajectory_shift: float | None = None  # how far the step moved the options' distribution, nats, 0 to ln 2
     suppression: float | None = None  # what the answer's log-probability loses when it may not look here, nats
-    by_position: dict[str, float] | None = None  # each other signal as the step's place alone gives it (position.py)
+    by_position: dict[str, float] | None = None  # other signals as the step's place alone gives them (position.py)
     learned_flow: float | None = None  # inverse_flow by the head's own mixing of layers and heads, if it learned one
 
 
@@ -261,7 +261,9 @@ class EvidenceRecord:
     answer: str
     steps: tuple[str, ...]
     signals: tuple[StepSignals, ...]
-    ranked_by: str  # "signals" (likely × mattered), "fork entropy" (the model cannot be probed) or "head vN"
+    # "signals" (likely × mattered) or "fork entropy" (the model cannot be probed), with " and the flow of head vN"
+    # where it mixes; "head vN" where it learned of steps
+    ranked_by: str
     step_scores: tuple[float, ...]
     tests: tuple[StepTest, ...]
     schema: int = 3

@@ -25,9 +25,11 @@ NUMBERS = (
     "trajectory_shift",
     "suppression",
     "probed",
+    "has_options",
     "likely_and_mattered",
 )
-"""The step features after the hidden states: the step's signals, whether the model could be probed, their fusion."""
+"""The step features after the hidden states: the step's signals, whether the model could be probed at all and about
+options, and the fusion of the signals."""
 
 LEAST_EFFECT = 1e-3  # nats; steps without expected effect are still ranked by their probability
 

@@ -1,7 +1,8 @@
 """Fits how sure the head is of a claim: that a fresh test of the same size would come to the same verdict.
 
 No test was ever made twice; but the two halves of a test's resamples, drawn at random, are two independent tests of
-one size. One half's numbers predict, the other half's verdict is the label. The loss is the Brier score.
+one size. One half's numbers predict, the other half's verdict is the label. The loss is the Brier score. That needs
+tests of a size that was set beforehand: one that ended early did so because of its answers, and both halves know them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from inference.core import effect
+from inference.core.looks import ALL_DRAWN
 from inference.core.records import StepTest
 from inference.core.replication import CLAIM_NUMBERS, claim_numbers
 from training.core.optimise import folds_of, minimise
@@ -23,6 +25,7 @@ from training.core.step_effects import StepEffects, TestedStep
 
 SPLITS = 2  # of each test
 MOST_TESTS = 400  # more are left out at random: a split takes a hundredth of a second
+LEAST_ROLLOUTS = 6  # of a test; halves of fewer never confirm anything, so that they would always agree
 LEAST_ROWS = 40  # halves; below that, nothing is learned
 PULL = 6.0  # L2 strength, divided by the number of tests
 
@@ -86,10 +89,14 @@ def fit_brier(numbers: Tensor, same: Tensor) -> Tensor:
 
 
 def replications(steps: StepEffects, logits: Tensor | None, seed: int = 0) -> Replications:
-    """SPLITS random splits of at most MOST_TESTS tests, each read both ways where a half compared something."""
+    """SPLITS random splits of at most MOST_TESTS tests, each read both ways where a half compared something.
+
+    Tests that ended early are left out, and so are those too small for halves.
+    """
     random = np.random.default_rng([seed, 2])
     numbers, same, problems = [], [], []
-    for at in sorted(random.permutation(len(steps.tests))[:MOST_TESTS].tolist()):
+    whole = [at for at, row in enumerate(steps.tests) if splits(row.test)]
+    for at in sorted(whole[one] for one in random.permutation(len(whole))[:MOST_TESTS]):
         row = steps.tests[at]
         logit = None if logits is None else float(logits[at])
         for _ in range(SPLITS):
@@ -104,6 +111,11 @@ def replications(steps: StepEffects, logits: Tensor | None, seed: int = 0) -> Re
         torch.tensor(same, dtype=torch.float64),
         torch.tensor(problems, dtype=torch.int64),
     )
+
+
+def splits(test: StepTest) -> bool:
+    """Whether its halves are tests of their own: all rollouts drawn, as before there were early looks ("")."""
+    return test.stopped in ("", ALL_DRAWN) and test.rollouts >= LEAST_ROLLOUTS
 
 
 def halves(row: TestedStep, random: np.random.Generator) -> tuple[StepTest, StepTest]:
@@ -133,20 +145,22 @@ def shuffled(answers: dict[str, int], random: np.random.Generator) -> list[str]:
 
 
 def half(row: TestedStep, size: int, different: list[str], kept: list[str], random: np.random.Generator) -> StepTest:
-    """The test that these answers make; "" is an answer that could not be read."""
+    """The test that these answers make, at the level of the whole one; "" is an answer that could not be read."""
     known = {text: at for at, text in enumerate(sorted({*row.test.kept_answers, *row.test.different_answers} - {""}))}
     groups = [[known[text] for text in group if text] for group in (kept, different)]
     seed = int(random.integers(2**31))
+    level = row.test.level
     measured = effect.measure(groups[0], groups[1], max(row.outcomes, len(known)), seed)
     return replace(
         row.test,
         rollouts=size,
+        planned=size,
         different=len(different),
         kept_answers=dict(Counter(kept)),
         different_answers=dict(Counter(different)),
         effect=measured.value if measured else None,
         excess=measured.excess if measured else None,
         p_value=measured.p_value if measured else None,
-        confirmed=effect.confirmed(measured, len(different), size),
-        verdict=effect.verdict(measured, len(different), size),
+        confirmed=effect.confirmed(measured, len(different), size, level),
+        verdict=effect.verdict(measured, len(different), size, level),
     )

@@ -49,6 +49,15 @@ class StepEffects:
         return len(self.effects)
 
     @property
+    def weights(self) -> Tensor:
+        """[M] float32: how much each effect counts, in proportion to the rollouts that it rests on; 1 on average.
+
+        Tests that ended early are the less sure ones: those confirmed overstate their effects. 1 without the tests.
+        """
+        drawn = torch.tensor([float(row.test.rollouts) for row in self.tests])
+        return drawn / drawn.mean() if drawn.any() else torch.ones(len(self))
+
+    @property
     def problem_count(self) -> int:
         return len(torch.unique(self.problems))
 

@@ -107,7 +107,7 @@ def rotated(features: Tensor) -> tuple[Tensor, Tensor]:
 def fit_effects(steps: StepEffects, z: Tensor, folds: Tensor) -> tuple[Chosen, float]:
     """Expected effects in nats, and τ: their standard deviation."""
     tau, known = tau_of(steps), ~steps.effects.isnan()
-    found = choose(EffectTask(steps.effects / tau, steps.traces), z, known, steps.problems, folds)
+    found = choose(EffectTask(steps.effects / tau, steps.traces, steps.weights), z, known, steps.problems, folds)
     return Chosen(tau * found.weight, tau * found.base, tau * found.out_of_fold, found.l2, found.losses), tau
 
 

@@ -59,14 +59,15 @@ class DecisionTask:
 
 @dataclass(frozen=True)
 class EffectTask:
-    """Half the squared error of outputs plus KL(softmax wanted ‖ softmax outputs), mean over the traces with two
-    steps or more. wanted [n] in units of τ, traces [n] numbers."""
+    """Half the squared error of outputs, weighed, plus KL(softmax wanted ‖ softmax outputs), mean over the traces
+    with two steps or more. wanted [n] in units of τ, traces [n] numbers, weights [n] not negative, of any mean."""
 
     wanted: Tensor
     traces: Tensor
+    weights: Tensor
 
     def where(self, rows: Tensor) -> EffectTask:
-        return EffectTask(self.wanted[rows], self.traces[rows])
+        return EffectTask(self.wanted[rows], self.traces[rows], self.weights[rows])
 
     @cached_property
     def listed(self) -> Tensor:
@@ -82,18 +83,18 @@ class EffectTask:
         return groups
 
     def loss(self, outputs: Tensor) -> Tensor:
-        squared = (outputs - self.wanted).square().mean() / 2
+        squared = (self.weights * (outputs - self.wanted).square()).sum() / self.weights.sum().clamp(min=1e-9) / 2
         if not self.listed.any():
             return squared
         target, found = (log_softmax(x[self.listed], self.groups) for x in (self.wanted, outputs))
         return squared + (target.exp() * (target - found)).sum() / (int(self.groups.max()) + 1)
 
     def slopes(self, columns: Tensor) -> Slopes:
-        per_trace = self.steps_per_trace(columns)
+        per_trace, relative = self.steps_per_trace(columns), self.relative(columns)
         target = log_softmax(self.wanted[self.listed], self.groups).exp()[:, None]
 
         def slopes(outputs: Tensor) -> Tensor:
-            found = outputs - self.wanted[:, None]
+            found = relative * (outputs - self.wanted[:, None])
             shares = log_softmax(outputs[self.listed], self.groups).exp()
             found[self.listed] += per_trace * (shares - target)
             return found
@@ -101,7 +102,12 @@ class EffectTask:
         return slopes
 
     def bend(self, columns: Tensor) -> float:
-        return 1 + 0.5 * float(self.steps_per_trace(columns).max())
+        return float(self.relative(columns).max()) + 0.5 * float(self.steps_per_trace(columns).max())
+
+    def relative(self, columns: Tensor) -> Tensor:
+        """Weights [n, K] of which each column's own have mean 1: what turns a plain mean into a weighed one."""
+        own = columns * self.weights[:, None]
+        return own * columns.sum(0) / own.sum(0).clamp(min=1e-9)
 
     def steps_per_trace(self, columns: Tensor) -> Tensor:
         """Steps of each column for one of its listed traces, [K]: what turns a mean over steps into one of traces."""
@@ -110,7 +116,8 @@ class EffectTask:
         return columns.sum(0) / traces.clamp(min=1)
 
     def constant(self, rows: Tensor) -> float:
-        return float(self.wanted[rows].mean()) if len(rows) else 0.0
+        weights = self.weights[rows]
+        return float(weights @ self.wanted[rows] / weights.sum().clamp(min=1e-9))
 
 
 def log_softmax(values: Tensor, groups: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from training.core.fit import one_thread, teach_steps
 from training.core.step_effects import StepEffects, TestedStep, decision_of, effect_of, stacked
 from training.core.step_fit import StepFit, fit_steps, platt, rotated
 from training.core.step_gate import auroc, check_steps, keep_what_is_better, ranks, spearman
+from training.core.step_tasks import EffectTask
 
 CONFIG = HeadConfig("standin", "", 4, 1, (1, 2))
 ENTROPY = NUMBERS.index("fork_entropy") - len(NUMBERS)
@@ -76,7 +77,7 @@ def test_planted_effects_and_decision_points_are_recovered_on_unseen_problems() 
 
 
 def test_probabilities_of_decision_points_are_calibrated() -> None:
-    head, unseen = fit_steps(planted(problems=80)).head, planted(problems=500, seed=2)
+    head, unseen = fit_steps(planted(problems=200)).head, planted(problems=500, seed=2)
     stated = head(unseen.features).detach()[:, 1].sigmoid()
     order = stated.argsort()
     for rows in order.chunk(5):
@@ -197,6 +198,28 @@ def test_labels_come_from_the_verdict_and_the_excess() -> None:
     assert np.isnan(effect_of(of_schema_1))
 
 
+def test_an_effect_weighs_as_much_as_the_rollouts_that_it_rests_on() -> None:
+    test, rows = made_test(np.random.default_rng(0), 0, *SHARES[3]), []
+    for at in range(12):
+        drawn, excess = (24, 0.1) if at % 3 else (3, 0.9)
+        own = replace(test, rollouts=drawn, excess=excess)
+        rows.append(TestedStep(torch.zeros(CONFIG.step_size), own, 3, "option 0", f"p{at}", f"t{at}"))
+    steps = stacked(rows, CONFIG.step_size)
+    assert float(steps.weights.mean()) == pytest.approx(1)
+    expected = float(fit_steps(steps).head(steps.features).detach()[0, 0])
+    assert expected == pytest.approx((16 * 0.1 + 0.9) / 17, abs=1e-3)
+
+
+def test_the_slopes_of_weighed_effects_are_those_of_their_loss() -> None:
+    random = torch.Generator().manual_seed(0)
+    outputs = torch.randn(6, generator=random, requires_grad=True)
+    task = EffectTask(torch.randn(6, generator=random), torch.tensor([0, 0, 1, 1, 1, 2]), 5 * torch.rand(6))
+    task.loss(outputs).backward()  # type: ignore[no-untyped-call]
+    every = torch.ones(6, 1, dtype=torch.bool)
+    assert outputs.grad is not None
+    torch.testing.assert_close(task.slopes(every)(outputs.detach()[:, None])[:, 0] / 6, outputs.grad)
+
+
 # -- claims --------------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +240,37 @@ def test_a_test_of_one_rollout_has_no_halves() -> None:
     test = made_test(np.random.default_rng(1), 0, *SHARES[2], rollouts=1)
     row = TestedStep(torch.zeros(3), test, 3, "option 0", "p", "t")
     assert [half.verdict for half in halves(row, np.random.default_rng(2))] == ["untested"] * 2
+
+
+@pytest.mark.parametrize(
+    ("stopped", "rollouts", "teaches"),
+    [
+        ("all drawn", 12, True),
+        ("confirmed early", 12, False),
+        ("futile", 3, False),
+        ("budget", 12, False),
+        ("", 12, True),
+        ("", 5, False),
+    ],
+)
+def test_tests_that_ended_early_or_have_no_halves_teach_nothing_of_claims(
+    stopped: str, rollouts: int, teaches: bool
+) -> None:
+    """Halves of one or two rollouts never confirm: their verdicts always agree, and would teach confidence."""
+    random, rows = np.random.default_rng(4), []
+    for at in range(8):
+        test = replace(made_test(random, at, *SHARES[3], rollouts=rollouts), stopped=stopped)
+        rows.append(TestedStep(torch.zeros(CONFIG.step_size), test, 3, "option 0", f"p{at}", f"t{at}"))
+    assert bool(len(replications(stacked(rows, CONFIG.step_size), None))) == teaches
+
+
+def test_halves_are_judged_at_the_level_of_the_whole_test() -> None:
+    test = made_test(np.random.default_rng(0), 0, [1.0, 0.0], [0.0, 1.0])
+    verdicts = {}
+    for level in (0.05, 1e-9):
+        row = TestedStep(torch.zeros(3), replace(test, level=level), 2, "option 0", "p", "t")
+        verdicts[level] = [half.verdict for half in halves(row, np.random.default_rng(2))]
+    assert verdicts == {0.05: ["confirmed"] * 2, 1e-9: ["not confirmed"] * 2}
 
 
 def test_claims_of_whole_tests_replicate_as_often_as_the_head_says() -> None:

@@ -25,9 +25,11 @@ from inference.core import (
 )
 from inference.core.decode import Sampling
 from inference.core.problem_files import ParsedProblem
-from inference.core.ranking import likely_and_mattered
+from inference.core.ranking import likely_and_mattered, probed
 from inference.core.reasoning import messages, worked_examples
 from inference.core.recipe import Recipe
+from inference.core.step_features import named_numbers
+from inference.core.step_head import NUMBERS
 from inference.tests.standin import parts
 
 NUMBER = Problem("How many lives has Milo the cat?", asks="number")
@@ -122,6 +124,16 @@ def test_steps_are_ranked_by_what_was_measured(model):
     rows = [(2.0, 0.1), (0.5, 3.0), (1.0, 2.0)]
     signals = [replace(plain, fork_entropy=entropy, suppression=loss) for entropy, loss in rows]
     assert likely_and_mattered(signals) == pytest.approx((1 * 1 / 3, 1 / 3 * 1, 2 / 3 * 2 / 3))
+
+
+def test_features_tell_a_missing_margin_from_an_open_one(model, trace):
+    def columns(given):
+        return dict(zip(NUMBERS, named_numbers(probed(model, given, invert(model, given))).T.tolist(), strict=True))
+
+    number, choice = columns(reason(model, NUMBER, ReasonSettings())), columns(trace)
+    assert set(number["probed"]) == set(choice["probed"]) == {1}
+    assert set(number["answer_margin"]) == set(number["has_options"]) == {0}
+    assert set(choice["has_options"]) == {1}
 
 
 def test_a_real_decoding_loop_writes_freely_where_there_are_no_options():

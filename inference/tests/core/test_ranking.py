@@ -44,6 +44,16 @@ def test_without_probes_fork_entropy_ranks():
     assert found == pytest.approx((1 / 3, 1, 2 / 3))
 
 
+def test_a_learned_flow_is_one_more_sign_that_a_step_mattered():
+    rows = signals((1.0, 0.5, 3.0, 0.4), (1.0, 0.5, 2.0, 0.5))
+    even = likely_and_mattered(rows)
+    assert even[0] == even[1]
+    first, second = likely_and_mattered(
+        [replace(row, learned_flow=share) for row, share in zip(rows, (0.3, 0.7), strict=True)]
+    )
+    assert first < even[0] < second
+
+
 def test_ties_share_their_ranks():
     assert ranks([1.0, 1.0, 5.0, 0.0]) == [0.625, 0.625, 1.0, 0.25]
     assert ranks([]) == []

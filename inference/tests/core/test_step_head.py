@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from inference.core import EvidenceRecord, Head, InverseSettings, explain_inverse, head_config
+from inference.core.ranking import likely_and_mattered
 from inference.core.replication import claim_numbers
-from inference.core.step_head import StepHead, rank_scores
+from inference.core.step_head import NUMBERS, StepHead, rank_scores
 from inference.tests.core.test_explain import CONFIRMED, UNCHANGED
 
 FEATURES = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
@@ -64,6 +65,14 @@ def test_the_numbers_of_a_claim_grow_with_its_distance_from_the_threshold():
     assert claim_numbers(far, 2.0)[-1] == -claim_numbers(replace(far, confirmed=False), 2.0)[-1]
 
 
+def test_the_threshold_of_a_claim_is_that_of_the_tests_own_look():
+    early = replace(CONFIRMED, p_value=0.01, level=0.01)
+    assert claim_numbers(early, None)[2] == pytest.approx(0)
+    assert claim_numbers(replace(early, level=0.05), None)[2] > 0.5
+    margins = [claim_numbers(replace(UNCHANGED, p_value=0.03, level=level), None)[2] for level in (1e-9, 1e-99, 0.0)]
+    assert margins[0] < margins[1] < margins[2] == 1, "where no look could confirm, nothing is close to it"
+
+
 def test_a_claim_is_as_sure_as_the_head_says_and_untested_ones_are_no_claim():
     head = StepHead(2)
     with torch.no_grad():
@@ -78,8 +87,9 @@ def knowing(model):
     """A head that expects much of late steps, is half sure of every claim, and follows the first layer alone."""
     head = Head(head_config(model), number=3)
     with torch.no_grad():
-        head.steps.effect[-8] = 1.0
-        head.steps.decision[-8] = 1.0
+        late = NUMBERS.index("position") - len(NUMBERS)
+        head.steps.effect[late] = 1.0
+        head.steps.decision[late] = 1.0
         head.steps.claim[0] = 0.1
         head.mixing.residual[1] = -30.0
     return head
@@ -123,3 +133,39 @@ def test_a_learned_flow_stands_beside_the_plain_one(model, trace, head, knowing)
     )
     assert learned != pytest.approx([s.inverse_flow for s in own.record.signals], abs=1e-4)
     assert explain_inverse(model, trace, head, settings, each_head=True).head_flow.heads.shape[:2] == (2, 4)
+
+
+@pytest.fixture
+def mixing(model):
+    """A head that learned which attention to follow, and nothing of steps."""
+    head = Head(head_config(model), number=3)
+    with torch.no_grad():
+        head.mixing.weights[0, 1] = 9.0
+    return head
+
+
+def test_without_step_outputs_the_learned_flow_helps_to_choose_what_is_tested(model, trace, head, mixing):
+    plain, own = (explain_inverse(model, trace, one, InverseSettings(tested_steps=0)) for one in (head, mixing))
+    signals = own.record.signals
+    assert own.record.ranked_by == "signals and the flow of head v3"
+    assert own.record.step_scores == likely_and_mattered(signals)
+    without = likely_and_mattered([replace(signal, learned_flow=None) for signal in signals])
+    assert plain.record.step_scores == pytest.approx(without)
+    assert own.record.step_scores != pytest.approx(without)
+    torch.testing.assert_close(own.step_features, plain.step_features, atol=1e-5, rtol=1e-4)
+
+
+def test_the_learned_flow_has_the_baseline_of_its_own_mixing(model, trace, mixing):
+    """Heads that all look at all alike are the same in any proportion; what stays where it is, differs."""
+    settings = InverseSettings(tested_steps=0)
+    signals = explain_inverse(model, trace, mixing, settings).record.signals
+    expected = [signal.by_position["learned_flow"] for signal in signals]
+    assert expected == pytest.approx([signal.position_flow for signal in signals])
+    assert "suppression" in signals[0].by_position
+    with torch.no_grad():
+        mixing.mixing.residual[1] = -3.0
+    moved = [
+        one.by_position["learned_flow"] for one in explain_inverse(model, trace, mixing, settings).record.signals
+    ]
+    assert sum(moved) == pytest.approx(1)
+    assert moved != pytest.approx(expected, abs=1e-3)
