@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from inference.models import Explanation
 from studies.preferences import Preference, Shown
 from training.core.data import Judged, Pairs, held_out, pairs_of
 from training.core.fit import Tell
+from training.core.mixing_fit import MOST_NUMBERS
 from training.core.step_effects import StepEffects, TestedStep, stacked
 
 
@@ -99,16 +101,30 @@ def step_effects(rows: Iterable[Preference], cache: FeatureCache, size: int, tes
     }
     explanations = Explanation.objects.exclude(evidence={}).select_related("trace").in_bulk(sorted(problems))
     found: dict[str, TestedStep] = {}
-    flows: dict[str, HeadFlow] = {}
+    traces: dict[str, Trace] = {}
     for pk, explanation in sorted(explanations.items()):
         trace = Trace.from_json(explanation.trace.record)
         known = cache.get(cache.steps(trace))
         if known is not None:
             for row in tested_steps(explanation, trace, problems[pk], known):
                 found.setdefault(f"{row.trace} {row.test}", row)
-            flow = cache.get_flow(trace)
-            flows |= {f"{explanation.trace.pk}": flow} if flow else {}
-    return stacked(list(found.values()), size, flows)
+            traces[f"{explanation.trace.pk}"] = trace
+    return stacked(list(found.values()), size, head_flows(traces, cache))
+
+
+def head_flows(traces: Mapping[str, Trace], cache: FeatureCache, most: int = MOST_NUMBERS) -> dict[str, HeadFlow]:
+    """The attention of each head that was kept, by the trace's name, each read once.
+
+    Where all of it would be more than `most` numbers, that of as many traces as fit, drawn at random, always alike.
+    """
+    found: dict[str, HeadFlow] = {}
+    for name in random.Random(0).sample(sorted(traces), len(traces)):
+        flow = cache.get_flow(traces[name])
+        most -= flow.heads.numel() if flow else 0
+        if most < 0:
+            break
+        found |= {name: flow} if flow else {}
+    return found
 
 
 def tested_steps(explanation: Explanation, trace: Trace, problem: str, features: Tensor) -> list[TestedStep]:

@@ -145,8 +145,7 @@ def words(text: str) -> list[str]:
 
 def numbers(text: str) -> list[float]:
     """The numbers in a text; a comma before three digits groups thousands, any other comma separates numbers."""
-    grouped = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    return [float(number) for number in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?", grouped)]
+    return [float(number) for number in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?", ungrouped(text))]
 
 
 def normalised(text: str) -> str:

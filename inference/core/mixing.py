@@ -31,8 +31,9 @@ class HeadFlow:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> HeadFlow:
+        """Heads stay in half precision: many traces are held at once."""
         answer, *step_of = tensors["places"].tolist()
-        return cls(tensors["heads"].float(), tuple(step_of), answer)
+        return cls(tensors["heads"], tuple(step_of), answer)
 
 
 class Mixing(nn.Module):

@@ -68,8 +68,8 @@ def fit_mixing(steps: StepEffects, tau: float, layers: int, heads: int, seed: in
     if followed is None or problems < LEAST_PROBLEMS:
         return MixingFit(mixing, report)
     folds = folds_of(followed.problems, seed, FOLDS)
-    plain = best_without(followed, mixing)
-    losses = {l2: held_out_losses(followed, folds, mixing, l2) for l2 in STRENGTHS}
+    plain = by_problem(followed, best_without(followed, mixing))
+    losses = {l2: by_problem(followed, held_out_losses(followed, folds, mixing, l2)) for l2 in STRENGTHS}
     best = min(losses, key=lambda l2: float(losses[l2].mean()))
     named = {"plain": plain, **{f"{l2:g}": own for l2, own in losses.items()}}
     report |= {"divergence": {name: float(own.mean()) for name, own in named.items()}}
@@ -113,7 +113,12 @@ def best_without(followed: Followed, like: Mixing) -> Tensor:
     plain = divergences(Mixing(*like.weights.shape), followed)
     counts = followed.known.sum(1, keepdim=True)
     alike = (followed.target * (followed.target.clamp(min=1e-9) * counts).log()).sum(1)
-    return min(plain, alike, key=lambda one: float(one.mean()))
+    return min(plain, alike, key=lambda one: float(by_problem(followed, one).mean()))
+
+
+def by_problem(followed: Followed, losses: Tensor) -> Tensor:
+    """The mean [P] over each problem's traces of what they have, [N]: traces of one problem hang together."""
+    return torch.stack([losses[followed.problems == one].mean() for one in torch.unique(followed.problems)])
 
 
 def divergence(followed: Followed, weights: Tensor, residual: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from inference.core.flow import mixed_flow
 from inference.core.head import Head
 from inference.core.mixing import HeadFlow, Mixing, step_shares
 from training.core.fit import one_thread
-from training.core.mixing_fit import divergences, fit_mixing, followed_of
+from training.core.mixing_fit import STRENGTHS, divergences, fit_mixing, followed_of
 from training.core.step_effects import StepEffects, TestedStep, stacked
 from training.core.step_fit import tau_of
 from training.core.step_gate import check_steps, keep_what_is_better
+from training.material import head_flows
 from training.tests.test_core_steps import CONFIG, SHARES, made_test
 
 LAYERS, HEADS, SEGMENTS = 3, 4, 6  # sink, four steps, answer
@@ -29,8 +31,9 @@ def quick() -> Iterator[None]:
         yield
 
 
-def followed(problems: int, seed: int = 0, good: bool = True) -> StepEffects:
-    """Tests of four steps of one trace a problem, with random attention; `good`: one head follows the effects."""
+def followed(problems: int, seed: int = 0, good: bool = True, traces: int = 1, strength: float = 3) -> StepEffects:
+    """Tests of four steps of a trace, with random attention; `good`: one head follows the effects. `traces`: so many
+    of a problem, all the same."""
     random = torch.Generator().manual_seed(seed)
     rows, flows = [], {}
     test = made_test(np.random.default_rng(0), 0, *SHARES[0], rollouts=6)
@@ -38,16 +41,13 @@ def followed(problems: int, seed: int = 0, good: bool = True) -> StepEffects:
         effects = torch.rand(4, generator=random) * 2
         heads = torch.rand(LAYERS, HEADS, SEGMENTS, SEGMENTS, generator=random).tril()
         if good:
-            heads[*GOOD, -1, 1:5] = (3 * effects).softmax(0) * 20
+            heads[*GOOD, -1, 1:5] = (strength * effects).softmax(0) * 20
         heads /= heads.sum(-1, keepdim=True)
         name = f"t{problem:03}"
-        flows[name] = HeadFlow(heads, (-1, 0, 1, 2, 3, -1), SEGMENTS - 1)
-        rows += [
-            TestedStep(
-                torch.zeros(CONFIG.step_size), replace(test, step=step, excess=float(value)), 3, "", name, name
-            )
-            for step, value in enumerate(effects)
-        ]
+        flows |= {f"{name}-{i}": HeadFlow(heads, (-1, 0, 1, 2, 3, -1), SEGMENTS - 1) for i in range(traces)}
+        tests = [replace(test, step=step, excess=float(value)) for step, value in enumerate(effects)]
+        nothing = torch.zeros(CONFIG.step_size)
+        rows += [TestedStep(nothing, one, 3, "", name, f"{name}-{i}") for i in range(traces) for one in tests]
     return stacked(rows, CONFIG.step_size, flows)
 
 
@@ -80,6 +80,32 @@ def test_the_head_that_follows_the_effects_is_found() -> None:
 def test_attention_that_says_nothing_leaves_the_plain_rollout() -> None:
     assert not fit_mixing(followed(20, good=False), 0.5, LAYERS, HEADS).mixing.learned
     assert not fit_mixing(followed(3), 0.5, LAYERS, HEADS).mixing.learned, "too few problems"
+
+
+def test_traces_of_one_problem_are_no_more_sure_than_one_of_them() -> None:
+    once, often = (fit_mixing(followed(6, 3, traces=traces, strength=0.3), 0.5, LAYERS, HEADS) for traces in (1, 4))
+    assert set(once.report["divergence"]) == {"plain", *(f"{l2:g}" for l2 in STRENGTHS)}
+    assert often.report["divergence"] == pytest.approx(once.report["divergence"], rel=1e-3)
+    assert not once.mixing.learned
+    assert not often.mixing.learned
+
+
+def test_of_the_kept_attention_no_more_is_read_than_may_be_held() -> None:
+    """Eight traces of one size of which three fit: always the same three, and not the first ones."""
+    flow, asked = HeadFlow(torch.zeros(LAYERS, HEADS, 2, 2), (-1, 0), 1), []
+
+    class Kept:
+        def get_flow(self, trace: Any) -> HeadFlow | None:
+            asked.append(trace)
+            return None if trace == "not kept" else flow
+
+    traces: Any = {f"t{at}": f"trace {at}" for at in range(8)} | {"none": "not kept"}
+    cache: Any = Kept()
+    found = head_flows(traces, cache, most=3 * flow.heads.numel())
+    assert len(found) == 3
+    assert len(asked) <= 5
+    assert set(found) == set(head_flows(traces, cache, most=3 * flow.heads.numel())) != {"t0", "t1", "t2"}
+    assert set(head_flows(traces, cache)) == set(traces) - {"none"}
 
 
 def test_steps_that_were_tested_twice_count_once_and_lone_ones_not_at_all() -> None:

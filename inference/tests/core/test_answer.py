@@ -24,6 +24,8 @@ MONEY = ("30 euros", "35 euros", "150 euros")
         ("Answer: 7 * 5 = 35", MONEY, 1, "number"),
         ("Answer: 35.0 EUR", MONEY, 1, "number"),
         ("Answer: -5", ("5", "-5"), 1, "stated value"),
+        ("Answer: -5", ("−5", "−7"), 0, "stated value"),
+        ("Answer: 7", ("−5", "7"), 1, "stated value"),
         ("Answer: 1,500", ("1500", "15"), 0, "number"),
         ("Answer: (C)", COLOURS, 2, "letter"),
         ("Answer: option b", COLOURS, 1, "letter"),
@@ -150,6 +152,11 @@ def test_the_last_statement_counts():
     assert read_answer(chain, Problem("?", COLOURS)).text == "Grey"
     stated = find_stated(chain)
     assert chain[stated.start :] == stated.text == "Grey"
+
+
+def test_a_minus_is_a_minus_however_it_is_written():
+    assert read_answer("Answer: 5", Problem("?", ("−5", "7"))) is None
+    assert numbers("−5 or 10−3") == [-5, 10, 3]
 
 
 def test_numbers():

@@ -72,6 +72,7 @@ def test_own_states_are_pulled_apart_and_still_know_likeness(sharp):
     [
         ("Step 2: 3 * 4 = 12 jars.", "Step 2: 4 * 3 = 12 jars.", False),
         ("Step 2: 3 * 4 = 12 jars.", "Step 2: 3 * 4 = 14 jars.", True),  # cosine 0.95: the number decides
+        ("Step 2: It has −5 degrees.", "Step 2: It has 5 degrees.", True),
         ("Step 2: The key is in the coat.", "Step 3: The key is in the coat", False),
         ("Step 2: The key is in the coat.", "Step 2: Nobody has seen it.", True),
         ("Step 2: The key is here.", "", True),
