@@ -121,6 +121,11 @@ def claim(trace: Trace, at: datetime | None = None) -> bool:
     return True
 
 
+def tell(traces: TraceQuerySet, stage: str) -> None:
+    """Say of traces that nobody holds what they wait for."""
+    traces.exclude(stage=stage).order_by().update(stage=stage)
+
+
 def renew(trace: Trace, stage: str, at: datetime | None = None) -> None:
     """Keep the lease and say what is being done. Raises LostLeaseError when the lease has gone to another worker."""
     at = at or timezone.now()

@@ -8,18 +8,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
 
 from django.conf import settings
 from django.utils import timezone
 
 from inference import core, heads, models, queue
-from inference.core.api import ApiRun, api_provenance
-from inference.core.conversation import ApiError, Conversation
+from inference.api_worker import endpoint, make_by_api
+from inference.claimed import fail, keep, until_answered
+from inference.core.conversation import ApiError
 from inference.core.endpoint import Endpoint
 from inference.core.feature_cache import FeatureCache
 from inference.core.head import Head, HeadMismatchError
@@ -27,16 +26,15 @@ from inference.core.kept import KeptFile, trace_digest
 from inference.core.language_model import LOADING_ERRORS
 from inference.core.limits import LimitError
 from inference.core.provenance import provenance
-from inference.core.records import Problem, ReasoningError, ReasonSettings, Trace
+from inference.core.records import ReasoningError, Trace
 from inference.core.similarity import SimilarityError, loaded
+from inference.querysets import TraceQuerySet
 
 log = logging.getLogger(__name__)
 
 stop = threading.Event()  # set by the server on its way out: the trace in progress is handed back
+NO_ADDRESS = "waiting for a worker with SAGE_API_URL"
 RENEW_EVERY = 2.0  # seconds between two renewals of the lease
-SEEDS_TRIED = 3  # chains sampled for one asking before its explanations fail
-
-Made = TypeVar("Made")
 
 _loading = threading.Lock()
 
@@ -58,18 +56,6 @@ def _language_model(name: str, revision: str) -> core.LanguageModel:
     source = core.resolve(name, Path(settings.VAR_DIR), log.info)
     return core.LanguageModel.load(
         source, revision, settings.SAGE_DTYPE, settings.SAGE_DEVICE, settings.SAGE_THREADS, name=name
-    )
-
-
-def endpoint() -> Endpoint:
-    """The server of method api, as the settings have it. Raises ValueError where they cannot be used."""
-    return Endpoint(
-        url=settings.SAGE_API_URL,
-        key=settings.SAGE_API_KEY,
-        sends=tuple(settings.SAGE_API_SENDS),
-        timeout=settings.SAGE_API_TIMEOUT,
-        retries=settings.SAGE_API_RETRIES,
-        budget=settings.SAGE_API_BUDGET,
     )
 
 
@@ -96,18 +82,35 @@ def work_on_next() -> None:
     An error that nobody foresaw is left to Celery's log: the lease runs out and another bell tries again, ATTEMPTS
     times in all.
     """
-    first = queue.waiting().first()
+    first = takeable().first()
     if first is None or stop.is_set():
         return
     try:
         source = source_of(first)  # before the claim: loading may outlast a lease
     except LOADING_ERRORS as error:
-        fail_all(first, f"The model {first.model!r} could not be loaded: {error}")
+        unusable = (
+            "The server for {!r} cannot be asked"
+            if queue.is_api(first.model)
+            else "The model {!r} could not be loaded"
+        )
+        fail_all(first, f"{unusable.format(first.model)}: {error}")
         return
     for row in queue.waiting().filter(model=first.model, revision=first.revision)[: queue.MOST_BELLS]:
         if queue.claim(row):
             _make(row, source)
             return
+
+
+def takeable() -> TraceQuerySet:
+    """What this worker could make: without an address it leaves a server's traces to the workers that have one.
+
+    Where this process works alone it takes them, so that they fail and say what to set: nobody else would come.
+    """
+    waiting = queue.waiting()
+    if settings.SAGE_API_URL or settings.EMBEDDED:
+        return waiting
+    queue.tell(waiting.filter(model__startswith=queue.API), NO_ADDRESS)
+    return waiting.exclude(model__startswith=queue.API)
 
 
 def _make(row: models.Trace, source: core.LanguageModel | Endpoint) -> None:
@@ -158,39 +161,6 @@ def chain_of(row: models.Trace, model: core.LanguageModel, progress: Heartbeat) 
     trace, failed_seeds = until_answered(row, lambda problem, chosen: core.reason(model, problem, chosen, progress))
     keep(row, trace, {**provenance(model), "failed_seeds": failed_seeds})
     return trace
-
-
-def keep(row: models.Trace, trace: Trace, made_by: dict[str, Any]) -> None:
-    row.made_at, row.prompt, row.chain = timezone.now(), trace.prompt, trace.chain
-    row.answer_index, row.answer_text, row.record = trace.answer.index, trace.answer.text, trace.to_json()
-    row.provenance = {**made_by, "settings": asdict(trace.settings)}
-    queue.store_trace(row)
-
-
-def until_answered(
-    row: models.Trace,
-    attempt: Callable[[Problem, ReasonSettings], Made],
-    made_by: Callable[[], dict[str, Any]] = dict,
-) -> tuple[Made, list[int]]:
-    """What `attempt` makes with the first of SEEDS_TRIED seeds that gives a readable chain; the seeds that failed.
-
-    Goes on where an earlier asking stopped. `made_by` is kept beside the seeds that failed. Raises ReasoningError,
-    from the last seed, when no chain was readable.
-    """
-    failed: list[int] = row.provenance.get("failed_seeds", [])
-    first = failed[-1] + 1 if failed else row.seed
-    problem = Problem(row.problem.question, tuple(row.problem.options), row.problem.asks)
-    for seed in range(first, first + SEEDS_TRIED):
-        chosen = ReasonSettings(max_new_tokens=row.max_new_tokens, seed=seed)
-        try:
-            return attempt(problem, chosen), failed
-        except ReasoningError as error:
-            failed = [*failed, seed]
-            row.provenance = {**made_by(), "failed_seeds": failed}
-            queue.store_trace(row)
-            if seed == first + SEEDS_TRIED - 1:
-                raise ReasoningError(f"{error} (seeds {first} to {seed} tried)") from error
-    raise AssertionError("unreachable: the last seed returns or raises")
 
 
 def make_explanation(
@@ -268,52 +238,7 @@ def explain_inversely(
     kept.put(kept.explanation(trace, made.text), made.candidate_features[chosen_one])
 
 
-# -- one trace of a server -----------------------------------------------------------------------------------------
-
-
-def make_by_api(row: models.Trace, server: Endpoint, progress: Heartbeat) -> None:
-    """Chain and explanation come from one run, whose transcript stays with the trace. Nothing local has a part in it.
-
-    No features are kept: there is no local model whose head could be meant. Retraining reads the texts when it needs
-    them, with the model that it fits a head for.
-    """
-    run = run_of(row, server, progress)
-    for explanation in row.explanations.pending().select_related("explainer"):
-        explainer = explanation.explainer
-        if explainer.method != models.Explainer.Method.API:
-            fail(row, explanation, f"{explainer} is of method {explainer.method}, and this chain is a server's.")
-            continue
-        explanation.text, explanation.made_at = run.text(explainer.says), timezone.now()
-        told = {name: value for name, value in row.provenance.items() if name not in ("transcript", "failed_seeds")}
-        explanation.provenance = {**told, "says": explainer.says}
-        queue.store_explanation(row, explanation)
-
-
-def run_of(row: models.Trace, server: Endpoint, progress: Heartbeat) -> ApiRun:
-    """The run of a trace, made unless it was made before; then it is read from the row."""
-    if row.made_at:
-        return ApiRun(Trace.from_json(row.record), row.provenance["transcript"][-1]["text"].strip())
-    conversation = Conversation(server, row.model.removeprefix(queue.API))
-    earlier = row.provenance.get("transcript", [])
-
-    def made_by() -> dict[str, Any]:
-        made = api_provenance(conversation)
-        return made | {"transcript": [*earlier, *made["transcript"]]}
-
-    run, failed_seeds = until_answered(
-        row, lambda problem, chosen: core.explain_api(conversation, problem, chosen, progress), made_by
-    )
-    keep(row, run.trace, {**made_by(), "failed_seeds": failed_seeds})
-    return run
-
-
 # -- what failed ---------------------------------------------------------------------------------------------------
-
-
-def fail(row: models.Trace, explanation: models.Explanation, reason: str) -> None:
-    log.warning("explanation %s failed: %s", explanation.pk, reason)
-    explanation.failed_at, explanation.error = timezone.now(), reason
-    queue.store_explanation(row, explanation)
 
 
 def fail_all(row: models.Trace, reason: str) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 from csp.constants import NONE, SELF
 from environs import Env
 
+from inference.core.endpoint import Endpoint
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = Env()
@@ -161,13 +163,13 @@ SAGE_KEEP_HEAD_FLOW: bool = env.bool("SAGE_KEEP_HEAD_FLOW", False)  # so that a 
 SAGE_THREADS: int = env.int("SAGE_THREADS", 0)  # 0: all cores but one in `serve`, all cores in a worker
 
 # A server with OpenAI's chat protocol, for method api. Here and not in rows: nobody who may edit explainers can have
-# a worker call another address. `inference.core.Endpoint` checks them when they are used.
+# a worker call another address. `Endpoint` has the defaults, and checks them when they are used.
 SAGE_API_URL: str = env.str("SAGE_API_URL", "")
 SAGE_API_KEY: str = env.str("SAGE_API_KEY", "")
-SAGE_API_SENDS: list[str] = env.list("SAGE_API_SENDS", ["max_tokens", "seed", "temperature", "top_p"])
-SAGE_API_TIMEOUT: float = env.float("SAGE_API_TIMEOUT", 120)
-SAGE_API_RETRIES: int = env.int("SAGE_API_RETRIES", 4)
-SAGE_API_BUDGET: int = env.int("SAGE_API_BUDGET", 8192)
+SAGE_API_SENDS: list[str] = env.list("SAGE_API_SENDS", list(Endpoint.sends))
+SAGE_API_TIMEOUT: float = env.float("SAGE_API_TIMEOUT", Endpoint.timeout)
+SAGE_API_RETRIES: int = env.int("SAGE_API_RETRIES", Endpoint.retries)
+SAGE_API_BUDGET: int = env.int("SAGE_API_BUDGET", Endpoint.budget)
 
 # -- Rating -------------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,8 @@ def explain_api(
 
     As with a local model the chain is greedy for seed 0 and sampled for others, and the explanation is greedy; each
     has at most `settings.max_new_tokens`. What was asked and came is in `conversation.exchanges`. Raises
-    what `Conversation.ask` does, and ReasoningError when no option can be read from the chain.
+    what `Conversation.ask` does, and ReasoningError when no answer (an option, a number or a text, as the
+    problem asks) can be read from the chain.
     """
     turns = messages(problem)
     reply = conversation.ask("The chain", turns, settings, lambda: progress("The server is thinking", 0.0))
@@ -64,7 +65,7 @@ def steps_of(chain: str) -> tuple[Step, ...]:
 
 
 def api_provenance(conversation: Conversation) -> dict[str, Any]:
-    """Who made it and by what, with the transcript. The key is not in it."""
+    """Who made it and by what, with the transcript, its earlier part included. The key is not in it."""
     return {
         "model": conversation.model,
         "api_url": conversation.endpoint.url,
@@ -72,7 +73,7 @@ def api_provenance(conversation: Conversation) -> dict[str, Any]:
         "openai": version("openai"),
         "python": platform.python_version(),
         "code": code_version(),
-        "transcript": transcript(conversation.exchanges),
+        "transcript": [*conversation.earlier, *transcript(conversation.exchanges)],
     }
 
 

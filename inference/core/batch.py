@@ -139,8 +139,9 @@ def work(
         kept = KeptFile(rollouts_beside(batch.out)) if batch.out else None
         for problem in todo:
             before = out.dropped.get(problem.key)
-            failed_seeds = before["provenance"]["failed_seeds"] if before else ()
-            line = explained(model, head, problem, batch.recipe, batch.about, failed_seeds, progress, kept)
+            told = before["provenance"] if before else {}
+            failed_seeds, earlier = told.get("failed_seeds", ()), told.get("transcript", ())
+            line = explained(model, head, problem, batch.recipe, batch.about, failed_seeds, progress, kept, earlier)
             out.append(line)
             if kept:
                 kept.remove()
@@ -175,17 +176,18 @@ def explained(
     failed_seeds: Sequence[int] = (),
     progress: Progress = silent,
     kept: Kept | None = None,
+    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """One line of the out file (its fields: docs/inverse-reasoning.md).
 
     The chain is written with the recipe's seed, or with the one after the last of `failed_seeds`, as the worker does:
     a seed that failed would fail again. What the model wrote and cannot be used makes a line with `error`, which
     quotes it, and so does what is beyond model or device (LimitError); every other error is raised. `kept` has the
-    rollouts that an interrupted run left, and gets those of this one.
+    rollouts that an interrupted run left, and gets those of this one. `earlier`: the failed seeds' transcript.
     """
     started = time.monotonic()
     seed = failed_seeds[-1] + 1 if failed_seeds else recipe.seed
-    source = Conversation(model, recipe.model) if isinstance(model, Endpoint) else model
+    source = Conversation(model, recipe.model, earlier=earlier) if isinstance(model, Endpoint) else model
     trace, text, evidence, failure = None, None, None, None
     try:
         settings = ReasonSettings(max_new_tokens=recipe.max_new_tokens, seed=seed)

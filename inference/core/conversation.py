@@ -1,6 +1,8 @@
 """Calls to a server with OpenAI's chat protocol about one problem: recorded, retried, within a budget of tokens.
 
-The key goes into one header and nowhere else: neither into a transcript, nor a message, nor a `repr`.
+The key goes into one header and nowhere else: neither into a transcript, nor a message, nor a `repr`, not even where
+the server repeats it. What is shorter than SHORTEST_SECRET is taken for a stand-in such as "EMPTY": a chain may well
+have that word, so that it is taken out of messages about failed calls only.
 """
 
 from __future__ import annotations
@@ -9,11 +11,21 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from inference.core.endpoint import Endpoint
-from inference.core.exchange import Exchange, check_whole, first_choice, quoted, recorded, tokens_used
+from inference.core.exchange import (
+    Exchange,
+    check_whole,
+    first_choice,
+    limit_of,
+    quoted,
+    read_json,
+    recorded,
+    tokens_used,
+)
 from inference.core.limits import LimitError
 from inference.core.records import ReasonSettings
 
@@ -25,6 +37,8 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 TICK = 1.0  # seconds between two reports of progress while a call is under way
+SHORTEST_SECRET = 8  # characters
+HIDDEN = "(the key)"
 PER_MESSAGE, PER_CALL = 16, 128  # tokens that a server's template may add, generously
 UNLIKE = "Is this the base address of a server with OpenAI's chat protocol (most end in /v1)?"
 
@@ -45,12 +59,21 @@ def utc_now() -> datetime:
 
 
 class Conversation:
-    """All calls about one problem, within the endpoint's budget. `exchanges` is the transcript, failures included."""
+    """All calls about one problem, within the endpoint's budget. `exchanges` is the transcript, failures included.
 
-    def __init__(self, endpoint: Endpoint, model: str, clock: Callable[[], datetime] = utc_now) -> None:
-        self.endpoint, self.model, self.clock = endpoint, model, clock
+    `earlier` is the transcript of the problem before a stop or a retry, as JSON: its tokens are spent already.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        model: str,
+        clock: Callable[[], datetime] = utc_now,
+        earlier: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self.endpoint, self.model, self.clock, self.earlier = endpoint, model, clock, earlier
         self.exchanges: list[Exchange] = []
-        self.spent = 0  # tokens, as the server counts them, or else at most
+        self.spent = sum(map(tokens_of, earlier))  # as the server counts them, or else at most
 
     def ask(
         self, what: str, messages: Sequence[Message], settings: ReasonSettings, tick: Callable[[], None]
@@ -73,8 +96,10 @@ class Conversation:
         if choice is None:
             self.fail(what, f"it answered without a choice: {self.quoted(json.dumps(body))}.", UNLIKE)
         exchange = recorded(body, choice, messages, parameters, at, self.clock())
+        if HIDDEN in exchange.text:
+            exchange = replace(exchange, logprobs=None)  # they spell the key out, token by token
         self.exchanges.append(exchange)
-        self.spent += tokens_used(exchange.usage, most)
+        self.spent += tokens_of(exchange.to_json())
         check_whole(what, exchange, choice["message"])
         return exchange
 
@@ -93,8 +118,8 @@ class Conversation:
         finally:
             client.close()
         try:
-            return read_json(text)
-        except ValueError:
+            return read_json(text, self.hidden if len(self.endpoint.key) >= SHORTEST_SECRET else str)
+        except (ValueError, RecursionError):
             self.fail(what, f"it answered with something that is no sound JSON: {self.quoted(text)}.", UNLIKE)
 
     def client(self) -> OpenAI:
@@ -102,7 +127,9 @@ class Conversation:
 
         own = self.endpoint
         # The library wants a key where the server may not.
-        return OpenAI(api_key=own.key or "none", base_url=own.url, timeout=own.timeout, max_retries=own.retries)
+        client = OpenAI(api_key=own.key or "none", base_url=own.url, timeout=own.timeout, max_retries=own.retries)
+        client.organization = client.project = None  # it takes them from the environment, for any server
+        return client
 
     def fail(self, what: str, came: str, do: str) -> NoReturn:
         asked = f"{what} was asked of model {self.model!r} at {self.endpoint.address}"
@@ -110,22 +137,20 @@ class Conversation:
         raise ApiError(f"{asked}; {came} {do}") from None
 
     def quoted(self, text: str) -> str:
-        """Without the key, which a server may repeat; taken out before anything is cut off."""
+        """Without the key, taken out before anything is cut off."""
+        return quoted(self.hidden(text))
+
+    def hidden(self, text: str) -> str:
+        """Without the key, which a server may repeat: as it is, or as JSON may escape it."""
         key = self.endpoint.key
-        return quoted(text.replace(key, "(the key)") if key else text)
+        for form in (key, json.dumps(key)[1:-1], key.replace("/", r"\/")):
+            text = text.replace(form, HIDDEN) if form else text
+        return text
 
 
-def read_json(text: str) -> Any:
-    """Raises ValueError for what is no JSON, and for what no database or no file can keep: NUL, half a character."""
-    body = json.loads(text, parse_constant=no_number)
-    json.dumps(body, ensure_ascii=False).encode()
-    if "\\u0000" in json.dumps(body):
-        raise ValueError("NUL is in it")
-    return body
-
-
-def no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not in JSON")
+def tokens_of(told: Mapping[str, Any]) -> int:
+    """The tokens that one call of a transcript took; where the server did not count, the most that it can have."""
+    return tokens_used(told["usage"], longest(told["messages"]) + limit_of(told["parameters"]))
 
 
 def trouble(error: OpenAIError, endpoint: Endpoint, quote: Callable[[str], str]) -> tuple[str, str]:

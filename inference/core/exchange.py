@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from inference.core.records import ReasoningError
 if TYPE_CHECKING:
     from inference.core.language_model import Message
 
+DEEPEST = 50  # levels of a server's body; more would be too deep for what keeps and writes it
 LONGEST_QUOTATION = 400  # characters of what a server said that go into an error message
 
 
@@ -40,6 +42,30 @@ class Exchange:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def read_json(text: str, hide: Callable[[str], str]) -> Any:
+    """A server's body, each text in it as `hide` gives it.
+
+    Raises ValueError or RecursionError for what is no JSON, and for what no database or no file can keep.
+    """
+    return sound(json.loads(text), hide)
+
+
+def sound(value: Any, hide: Callable[[str], str], deep: int = DEEPEST) -> Any:
+    """Raises ValueError for NUL, half a character, a number that is not finite, and more than `deep` levels."""
+    if isinstance(value, str):
+        value.encode()
+        if "\0" in value:
+            raise ValueError("NUL is in it")
+        return hide(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not in JSON")
+    if isinstance(value, (dict, list)) and deep == 0:
+        raise ValueError(f"it has more than {DEEPEST} levels")
+    if isinstance(value, dict):
+        return {sound(name, hide): sound(inner, hide, deep - 1) for name, inner in value.items()}
+    return [sound(inner, hide, deep - 1) for inner in value] if isinstance(value, list) else value
 
 
 def first_choice(body: Any) -> dict[str, Any] | None:
@@ -87,7 +113,7 @@ def check_whole(what: str, exchange: Exchange, message: Mapping[str, Any]) -> No
     finish, text = exchange.finish_reason, exchange.text
     refusal = text_or_nothing(message.get("refusal"))
     if finish == "length":
-        limit = next(exchange.parameters[name] for name in LENGTHS if name in exchange.parameters)
+        limit = limit_of(exchange.parameters)
         raise ReasoningError(f"{what} was cut off after {limit} tokens: {quoted(text)}. Allow a longer chain.")
     if finish == "content_filter" or refusal:
         raise ReasoningError(
@@ -98,6 +124,11 @@ def check_whole(what: str, exchange: Exchange, message: Mapping[str, Any]) -> No
         raise ReasoningError(f"{what} did not come as a text that has ended (finish reason {finish!r}): {came}.")
     if not text.strip():
         raise ReasoningError(f"{what} came back empty. Try another seed.")
+
+
+def limit_of(parameters: Mapping[str, Any]) -> int:
+    """The most tokens that a reply to a call with these parameters may have."""
+    return next(int(parameters[name]) for name in LENGTHS if name in parameters)
 
 
 def tokens_used(usage: Mapping[str, Any] | None, most: int) -> int:

@@ -80,9 +80,9 @@ def explainer_called(name: str) -> Explainer:
 
 def server_of(explainer: Explainer) -> Endpoint | None:
     """The server that an explainer of method api asks. Raises ValueError where the settings name none."""
-    from inference import worker
+    from inference import api_worker
 
-    return worker.endpoint() if explainer.method == Explainer.Method.API else None
+    return api_worker.endpoint() if explainer.method == Explainer.Method.API else None
 
 
 def recipe_of(explainer: Explainer, head: HeadVersion | None, server: Endpoint | None) -> Recipe:
