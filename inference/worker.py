@@ -22,7 +22,7 @@ from inference.core.conversation import ApiError
 from inference.core.endpoint import Endpoint
 from inference.core.feature_cache import FeatureCache
 from inference.core.head import Head, HeadMismatchError
-from inference.core.kept import KeptFile, trace_digest
+from inference.core.kept import KeptFile, remove_old, trace_digest
 from inference.core.language_model import LOADING_ERRORS
 from inference.core.limits import LimitError
 from inference.core.provenance import provenance
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 stop = threading.Event()  # set by the server on its way out: the trace in progress is handed back
 NO_ADDRESS = "waiting for a worker with SAGE_API_URL"
 RENEW_EVERY = 2.0  # seconds between two renewals of the lease
+KEPT_DAYS = 14  # for which the rollouts of failed explanations wait to be asked for again
 
 _loading = threading.Lock()
 
@@ -136,7 +137,8 @@ def make_here(row: models.Trace, model: core.LanguageModel, progress: Heartbeat)
     trace = chain_of(row, model, progress)
     for explanation in row.explanations.pending().select_related("explainer", "head_version"):
         make_explanation(row, trace, explanation, model, progress)
-    kept_rollouts(trace).remove()
+    if not row.explanations.failed().exists():  # these may be asked for again
+        kept_rollouts(trace).remove()
 
 
 class Heartbeat:
@@ -182,8 +184,17 @@ def make_explanation(
 
 
 def kept_rollouts(trace: Trace) -> KeptFile:
-    """The finished rollouts of a trace whose explanations are not all stored yet: what a killed worker left."""
-    return KeptFile(Path(settings.VAR_DIR) / "rollouts" / f"{trace_digest(trace)}.jsonl")
+    """The finished rollouts of a trace whose explanations are not all made: some failed, or a worker was killed."""
+    return KeptFile(rollouts_folder() / f"{trace_digest(trace)}.jsonl")
+
+
+def rollouts_folder() -> Path:
+    return Path(settings.VAR_DIR) / "rollouts"
+
+
+def forget_old_rollouts(at: float) -> int:
+    """At the start of a worker, `at` in seconds since 1970: what nobody asked for again is not kept for good."""
+    return remove_old(rollouts_folder(), at - KEPT_DAYS * 24 * 3600)
 
 
 def explain(trace: Trace, explanation: models.Explanation, model: core.LanguageModel, progress: Heartbeat) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from celery.worker import WorkController, state
@@ -54,6 +55,7 @@ class Worker:
         from inference import worker
 
         worker.stop.clear()
+        worker.forget_old_rollouts(time.time())
         state.should_stop = None
         self._thread.start()
 

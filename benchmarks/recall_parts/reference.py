@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.core import Token, Trace, effect
-from inference.core.causal import Resample, assessed, numbered, outcomes, read
+from inference.core.causal import Resample, alike, assessed, numbered, outcomes, read
 from inference.core.looks import looks
 from inference.core.records import StepTest
 from inference.core.similarity import DEFAULT, Compared, encoder
@@ -70,7 +70,7 @@ def resamples(worked: Worked, trace: Trace, step: int, rows: Rows) -> tuple[list
     """From before the step, and from behind it."""
     starts = trace.steps[step].token_start, behind(trace, step)
     before, after = ([resample(worked, trace, step, at, row) for row in rows_of(worked, at, rows)] for at in starts)
-    return before, after
+    return alike(trace, before, after)
 
 
 def rows_of(worked: Worked, at: int, rows: Rows) -> list[str]:

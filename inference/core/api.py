@@ -43,8 +43,7 @@ def explain_api(
 
     As with a local model the chain is greedy for seed 0 and sampled for others, and the explanation is greedy; each
     has at most `settings.max_new_tokens`. What was asked and came is in `conversation.exchanges`. Raises
-    what `Conversation.ask` does, and ReasoningError when no answer (an option, a number or a text, as the
-    problem asks) can be read from the chain.
+    what `Conversation.ask` does, and ReasoningError when the chain states no answer of the kind that was asked for.
     """
     turns = messages(problem)
     reply = conversation.ask("The chain", turns, settings, lambda: progress("The server is thinking", 0.0))

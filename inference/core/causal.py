@@ -122,7 +122,8 @@ def looked_at(rows: Resamples, at: Mapping[int, Look], compared: Compared) -> di
     """What the rollouts so far say of each step. All replacements are embedded in one batch."""
     trace = rows.trace
     made = {
-        step: (
+        step: alike(
+            trace,
             [read(trace, span.token_start, span, tokens) for tokens in rows.rows[span.token_start][: look.drawn]],
             [read(trace, span.token_end, span, tokens) for tokens in rows.rows[span.token_end][: look.drawn]],
         )
@@ -144,16 +145,28 @@ def read(trace: Trace, start: int, step: Step, tokens: Sequence[Token]) -> Resam
 
 
 def outcome(trace: Trace, chain: str) -> str | None:
-    """The answer that `chain` states, if it states one, so that the same answers are the same text.
+    """The answer that `chain` states, if it states one, as worded there.
 
-    Where it is the trace's answer, it is worded as there, else by its key (see `answer_key`). No likelihood is asked
-    for: a rollout that comes to no answer of its own says nothing of where the model goes.
+    No likelihood is asked for: a rollout that comes to no answer of its own says nothing of where the model goes.
     """
-    answer, asks = read_answer(chain, trace.problem), trace.problem.asks
-    if answer is None:
-        return None
-    key = answer_key(answer.text, asks)
-    return trace.answer.text if key == answer_key(trace.answer.text, asks) else key
+    answer = read_answer(chain, trace.problem)
+    return answer.text if answer else None
+
+
+def alike(trace: Trace, made: Sequence[Resample], after: Sequence[Resample]) -> tuple[list[Resample], list[Resample]]:
+    """The resamples of one test, with the same answers in the same words: the trace's, else those that came first.
+
+    So explanations quote only what was written. Which answers are the same: see `answer_key`.
+    """
+    asks = trace.problem.asks
+    words = {answer_key(trace.answer.text, asks): trace.answer.text}
+
+    def worded(one: Resample) -> Resample:
+        if one.answer is None:
+            return one
+        return replace(one, answer=words.setdefault(answer_key(one.answer, asks), one.answer))
+
+    return [worded(one) for one in made], [worded(one) for one in after]
 
 
 def assessed(
@@ -167,9 +180,9 @@ def assessed(
 ) -> StepTest:
     """Everything that the resamples say: `made` from before the step, `after` from where it stands.
 
-    The step was kept in all of `after`, in those of `made` that wrote much the same, and in the trace itself. A
-    resample without an answer is counted, but says nothing about the effect: it ran out of room or in circles, which
-    those from before the step do more often, having more to write.
+    Both come from `alike`. The step was kept in all of `after`, in those of `made` that wrote much the same, and in
+    the trace itself. A resample without an answer is counted, but says nothing about the effect: it ran out of room
+    or in circles, which those from before the step do more often, having more to write.
     """
     own = trace.steps[step].text
     different = [one for one in made if compared.differs(own, one.step)]

@@ -11,7 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inference.core.claim_reader import ENDED, Reader, UnsupportedError, is_percent, need, part_is
-from inference.core.explain import LIKELIHOOD, choices, often, percent
+from inference.core.effect import ALPHA
+from inference.core.explain import (
+    LIKELIHOOD,
+    choices,
+    cut_short,
+    like_chance,
+    often,
+    percent,
+    too_seldom,
+    unclear,
+)
 from inference.core.quotations import Q, clean
 from inference.core.records import StepTest
 from inference.core.wording import PART, SHARE
@@ -104,11 +114,11 @@ def none_tested(reader: Reader, found: Found) -> list[str]:
 
 
 def reason_for(field: str, holds: Callable[[StepTest], bool], otherwise: str) -> Check:
-    """A reason why nothing was found, which has to hold for each of the steps that it names."""
+    """Why a test did not confirm; has to hold for each of the steps that it names, or that the paragraph is about."""
 
     def check(reader: Reader, found: Found) -> list[str]:
-        listed = found["steps"] or found.groupdict()["listed"]
-        tests = [reader.test(step) for step in reader.steps(listed)]
+        listed = found["steps"] or found.groupdict().get("listed")
+        tests = [reader.test(step) for step in (reader.steps(listed) if listed else [reader.step])]
         need(all(holds(test) and not test.confirmed for _, test in tests), otherwise)
         return [f"/tests/{index}/{field}" for index, _ in tests]
 
@@ -175,8 +185,10 @@ def ended_with(reader: Reader, found: Found) -> list[str]:
 
 
 def by_chance(reader: Reader, found: Found) -> list[str]:
+    """A small p-value is told of a confirmed test only: elsewhere it would pass for a finding."""
     index, test = reader.tested(found)
     p = test.p_value
+    need(test.confirmed or p is None or p > ALPHA, "chance is not why that test did not confirm the step")
     need(p is not None and part_is(found[1], percent(p), often(p)), "not the test's p-value")
     return [f"/tests/{index}/p_value"]
 
@@ -259,13 +271,20 @@ FORMS = (
     form("(?:none of (?:its|the) steps|no steps?) (?:was|were) tested", none_tested),
     form(
         rf"writing {STEPS} anew did not change the answers? more than chance (?:could|would)",
-        reason_for("p_value", lambda test: (test.p_value or 0) > test.level, "chance is no explanation of it"),
+        reason_for("p_value", like_chance, "chance is no explanation of it"),
     ),
     form(
-        rf"too seldom was something else written at {STEPS}|it wrote something else too seldom at {LISTED}",
-        reason_for(
-            "different", lambda test: test.p_value is not None and test.p_value <= test.level, "not the reason"
-        ),
+        rf"the difference(?: at {STEPS})? was not clear enough for a test that is looked at several times",
+        reason_for("level", unclear, "its looks are not the reason"),
+    ),
+    form(
+        rf"the budget ended the test(?:ing)?(?: of {STEPS})? before it could tell",
+        reason_for("stopped", cut_short, "the budget did not end that test"),
+    ),
+    form(
+        rf"too seldom was something else written (?:there|at {STEPS})"
+        rf"|it wrote something else too seldom (?:there|at {LISTED})",
+        reason_for("different", too_seldom, "something else was written often enough, or it is not the reason"),
     ),
     form(
         rf"where it wrote something else at {STEPS} it ended without a readable answer(?! (?:\d|all))",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from inference.core.answer import find_stated
+from inference.core.effect import ALPHA, MIN_SHARE
+from inference.core.looks import BUDGET
 from inference.core.records import Alternative, Candidate, EvidenceRecord, StepTest
 from inference.core.steps import content
 
@@ -92,13 +94,53 @@ def verdict(record: EvidenceRecord) -> str:
 def reason(record: EvidenceRecord) -> str:
     """Why nothing was found, of the tests that say most: those compared, else those that found other ways."""
     tests = sorted(record.tests, key=lambda test: test.step)
-    if like_chance := [test for test in tests if test.p_value is not None and test.p_value > test.level]:
-        return f"writing {named(record, like_chance)} anew did not change the answers more than chance could"
-    if seldom := [test for test in tests if test.p_value is not None]:
-        return f"too seldom was anything else written at {named(record, seldom)}"
+    if steps := which(record, like_chance):
+        return f"writing {steps} anew did not change the answers more than chance could"
+    if steps := which(record, unclear):
+        return f"the difference at {steps} was not clear enough for a test that is looked at several times"
+    if steps := which(record, cut_short):
+        return f"the budget ended the testing of {steps} before it could tell"
+    if steps := which(record, too_seldom):
+        return f"too seldom was anything else written at {steps}"
     if mute := [test for test in tests if test.different]:
         return f"where it wrote something else at {named(record, mute)}, it came to no answer"
     return f"whenever {named(record, tests)} was written anew, it said the same"
+
+
+def which(record: EvidenceRecord, why: Callable[[StepTest], bool]) -> str:
+    """The steps whose tests `why` holds of; "" for none."""
+    return named(record, sorted(filter(why, record.tests), key=lambda test: test.step))
+
+
+def cut_short(test: StepTest) -> bool:
+    """Answers were compared, and the budget ended the test while the rest could still have confirmed the step.
+
+    Of this function and the next three at most one holds of a test; each is a reason why it did not confirm.
+    """
+    return compared(test) and test.stopped == BUDGET
+
+
+def too_seldom(test: StepTest) -> bool:
+    """Fewer of the resamples differed than a test needs, whatever p-value their answers have."""
+    return compared(test) and test.stopped != BUDGET and test.different < MIN_SHARE * test.rollouts
+
+
+def unclear(test: StepTest) -> bool:
+    """Within the 5% of a single look, but not within the part of it that this look could spend."""
+    return often_enough(test) and test.level < (test.p_value or 0) <= ALPHA
+
+
+def like_chance(test: StepTest) -> bool:
+    return often_enough(test) and (test.p_value or 0) > ALPHA
+
+
+def compared(test: StepTest) -> bool:
+    """Whether the answers of both groups were compared, and the step was not confirmed."""
+    return test.p_value is not None and not test.confirmed
+
+
+def often_enough(test: StepTest) -> bool:
+    return compared(test) and not cut_short(test) and not too_seldom(test)
 
 
 def named(record: EvidenceRecord, tests: Sequence[StepTest]) -> str:
@@ -161,12 +203,20 @@ def outcome(test: StepTest, where: str = "there") -> str:
 def judged(test: StepTest) -> str:
     if test.confirmed and test.p_value is not None:
         return f"{outcome(test)} So this step made a difference to the answer."
-    if test.different and test.p_value is not None:
-        return (
-            "This does not show that the step mattered: a difference as large to where it kept the step comes about "
-            f"by chance in {often(test.p_value)} of cases."
-        )
-    return "So nothing can be said about what another choice would have changed."
+    if test.p_value is None:
+        return "So nothing can be said about what another choice would have changed."
+    return f"This does not show that the step mattered: {shortfall(test, test.p_value)}."
+
+
+def shortfall(test: StepTest, p_value: float) -> str:
+    """Why a comparison did not confirm the step. Only of one that chance explains is its p-value told."""
+    if cut_short(test):
+        return "the budget ended the test before it could tell"
+    if too_seldom(test):
+        return "too seldom was anything else written there"
+    if unclear(test):
+        return "the difference was not clear enough for a test that is looked at several times"
+    return f"a difference as large to where it kept the step comes about by chance in {often(p_value)} of cases"
 
 
 def rested(record: EvidenceRecord, test: StepTest) -> list[str]:

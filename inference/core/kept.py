@@ -61,6 +61,14 @@ class KeptFile:
         self.rows = {}
 
 
+def remove_old(folder: Path, before: float) -> int:
+    """Remove the files of `folder` that no row was added to since `before` (seconds since 1970); how many."""
+    old = [path for path in folder.glob("*.jsonl") if path.stat().st_mtime < before]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
 def read(path: Path) -> dict[str, Tokens]:
     if not path.exists():
         return {}

@@ -15,7 +15,7 @@ from inference.core.claims import check_claims, supported
 from inference.core.decode import Sampling
 from inference.core.explain import STYLES, answered, candidates, contrast, judged, quoted_step, verdict
 from inference.core.language_model import LanguageModel, Message
-from inference.core.limits import ContextError, device_memory
+from inference.core.limits import LimitError, device_memory
 from inference.core.prose_examples import EXAMPLES
 from inference.core.reasoning import loops, user
 from inference.core.recipe import WRITERS
@@ -48,14 +48,14 @@ def write(
     """The candidates, each with at least one sentence and all of them supported, and a draft for every text made.
 
     `n` texts by each writer that `writer` names, of the templates at most their three. Where nothing that the model
-    wrote is left, the templates stand in. Raises ValueError for an unknown writer, LimitError as `compose` does.
+    wrote is left, or it could write nothing, the templates stand in: the tests are done and must not be lost. Raises
+    ValueError for an unknown writer.
     """
     if writer not in WRITERS:
         raise ValueError(f"writer is {writer!r}; allowed are {', '.join(WRITERS)}")
     made = [] if writer == "model" else by_templates(record, n)
     if writer != "templates":
-        texts = compose(model, record, n, seed, tick)
-        made += [by_model(record, text, f"written {index}") for index, text in enumerate(texts, start=1)]
+        made += by_model(model, record, n, seed, tick)
     if not any(one.text for one, _ in made):
         made += by_templates(record, n)
     distinct: dict[str, Candidate] = {}
@@ -77,7 +77,18 @@ def by_templates(record: EvidenceRecord, n: int) -> list[tuple[Candidate, Draft]
     return made
 
 
-def by_model(record: EvidenceRecord, text: str, style: str) -> tuple[Candidate, Draft]:
+def by_model(
+    model: LanguageModel, record: EvidenceRecord, n: int, seed: int, tick: Callable[[float], None]
+) -> list[tuple[Candidate, Draft]]:
+    """Of a model that could write nothing, an empty text with the reason."""
+    try:
+        texts = compose(model, record, n, seed, tick)
+    except LimitError as error:
+        return [(Candidate("", "written"), Draft("written", 0, 0, str(error)))]
+    return [left_of(record, text, f"written {index}") for index, text in enumerate(texts, start=1)]
+
+
+def left_of(record: EvidenceRecord, text: str, style: str) -> tuple[Candidate, Draft]:
     """What is supported of `text`, each sentence once, with the verdict; empty where nothing is."""
     left, claims, rejected = supported(record, without_repeats(record, plain(text)))
     if claims and not says_verdict(record, claims):
@@ -125,10 +136,7 @@ def compose(
     """
     _, ids = model.encode_chat(messages(record))
     sampling = Sampling(LONGEST, TEMPERATURE, TOP_P, seed)
-    try:
-        rows = model.generate(ids, sampling, rows=n, stop=loops, prefix=examples(model), tick=tick)
-    except ContextError as error:
-        raise ContextError(f"{error} Or let the templates write: writer templates.") from error
+    rows = model.generate(ids, sampling, rows=n, stop=loops, prefix=examples(model), tick=tick)
     return ["".join(token.text for token in row).strip() for row in rows]
 
 

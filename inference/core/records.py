@@ -240,11 +240,15 @@ class Claim:
 
 @dataclass(frozen=True)
 class Draft:
-    """One text that was written, candidate or not, and how many of its sentences the record supports or not."""
+    """One text that was written, candidate or not, and how many of its sentences the record supports or not.
+
+    `failed` says why the model could write nothing at all.
+    """
 
     style: str
     accepted: int
     rejected: int
+    failed: str = ""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ VERBS: Synonyms = (
     ("wrote", "produced|generated|selected|opted for|went (?:for|with)|came up with"),
     ("mattered", "had (?:an? )?(?:effect|influence|impact) on (?:the|its) answers?"),
     ("mattered", "(?:affected|influenced|changed) (?:the|its) answers?"),
-    ("mattered", "(?:was|were) (?:a )?decisive choices?|(?:was|were) decisive(?: for (?:the|its) answer)?"),
+    ("mattered", "(?:was|were) (?:a )?decisive choices?"),
     ("mattered", "did (?:matter|make a difference)"),
     ("made a difference to the answer", f"(?:mattered|made (?:a|some) difference){ANSWERS}"),
     ("comes about", f"{MAY}(?:(?:comes?|came) about|arises?|occurs?|happens?|appears?)"),

@@ -9,6 +9,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from inference import core, queue, worker
+from inference.core import inverse, prose
 from inference.core.decode import Sampling
 from inference.models import Explainer, Explanation, Problem, ProblemSet, Trace
 
@@ -228,6 +229,57 @@ def test_rollouts_outlast_a_worker_and_go_when_the_explanation_is_stored(
     assert len(set(drawn)) == len(drawn)  # nothing is drawn twice
     assert Explanation.objects.ready().count() == 1
     assert set(rollouts.glob("*")) == before
+
+
+def test_rollouts_of_a_failed_explanation_wait_for_the_next_asking_but_not_for_good(
+    stand_in: Any,
+    problems: list[Problem],
+    explainers: list[Explainer],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    tmp_path: Path,
+) -> None:
+    settings.VAR_DIR = tmp_path
+    ask_all(problems[:1], explainers)
+    write, drawn = stand_in.generate_many, []
+
+    def counted(starts: Any, *, rows: Any, **options: Any) -> Any:
+        drawn.extend((start.sampling.seed, row) for start, some in zip(starts, rows, strict=True) for row in some)
+        return write(starts, rows=rows, **options)
+
+    def full(*args: Any) -> Any:
+        raise core.DeviceMemoryError("The device's memory is too small.")
+
+    monkeypatch.setattr(stand_in, "generate_many", counted)
+    with monkeypatch.context() as patched:
+        patched.setattr(inverse, "explanation_features", full)
+        work_until_done()
+    failed = Explanation.objects.failed()
+    assert [row.explainer.method for row in failed] == ["inverse"]
+    before, (kept,) = len(drawn), (tmp_path / "rollouts").iterdir()
+    queue.retry(failed)
+    with monkeypatch.context() as patched:
+        patched.setattr(inverse, "explanation_features", full)
+        work_until_done()
+    assert len(drawn) == before > 0
+    assert worker.forget_old_rollouts(kept.stat().st_mtime + 13 * 24 * 3600) == 0
+    assert worker.forget_old_rollouts(kept.stat().st_mtime + 15 * 24 * 3600) == 1
+    assert not kept.exists()
+
+
+def test_what_keeps_the_model_from_writing_fails_no_explanation(
+    stand_in: Any, problems: list[Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> Any:
+        raise core.DeviceMemoryError("The device's memory is too small.")
+
+    monkeypatch.setattr(prose, "compose", full)
+    written = Explainer.objects.create(name="written", method="inverse", writer="model", tested_steps=1)
+    ask_all(problems[:1], [written])
+    work_until_done()
+    made = Explanation.objects.ready().get()
+    assert made.evidence["writer"] == "templates"
+    assert made.evidence["drafts"][0]["failed"] == "The device's memory is too small."
 
 
 def test_a_stopped_worker_hands_its_work_back(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from inference.core import Alternative, Confidences, EvidenceRecord, Source, StepEvidence, StepSignals, StepTest
 from inference.core.wording import BELOW_TWENTY
@@ -39,6 +40,23 @@ CHANCE = counted(
 SAME = counted(0, 6, {"9 eggs": 7}, {}, None, False)
 MUTE = counted(2, 9, {"9 eggs": 10}, {"": 4}, None, False, Alternative("Step 3: And so on.", 4, {"": 4}))
 SELDOM = counted(0, 13, {"9 eggs": 21}, {"12 eggs": 2}, 0.03, False, Alternative("Step 1: Eggs.", 2, {"12 eggs": 2}))
+UNCLEAR = replace(
+    counted(
+        *(1, 12, {"9 eggs": 14, "15 eggs": 3}, {"15 eggs": 6, "9 eggs": 2}, 0.03, False),
+        Alternative("Step 2: 12 + 3 = 15 are left.", 8, {"15 eggs": 6, "9 eggs": 2}),
+    ),
+    level=0.0289,
+    stopped="all drawn",
+)
+CUT = replace(
+    counted(
+        *(3, 3, {"9 eggs": 4}, {"15 eggs": 3}, 0.029, False),
+        Alternative("Step 4: So 15 eggs remain.", 3, {"15 eggs": 3}),
+    ),
+    planned=12,
+    level=0.0,
+    stopped="budget",
+)
 
 
 def record(*tests, claim=None):
@@ -61,6 +79,8 @@ RECORDS = {
     "only the same": record(SAME),
     "no answers": record(SAME, MUTE),
     "too seldom": record(SELDOM),
+    "not clear enough": record(SELDOM, UNCLEAR),
+    "the budget": record(SELDOM, CUT),
     "nothing tested": record(),
 }
 
@@ -157,6 +177,18 @@ TURNED = (
     ("where it kept to that step, counting the original,", "where it kept to that step,"),
     ("Where it wrote something else", "Because it wrote something else"),
     ("too seldom", "often"),
+    ("not clear enough", "clear enough"),
+    ("several times", "once"),
+    ("the budget ended", "chance ended"),
+    ("before it could tell", "and told"),
+    ("mattered: [^.]*", "mattered: a difference as large comes about by chance in 3% of cases"),
+    ("mattered: [^.]*", "mattered: too seldom was anything else written there"),
+    ("mattered: [^.]*", "mattered: the budget ended the test before it could tell"),
+    (
+        "mattered: [^.]*",
+        "mattered: the difference was not clear enough for a test that is looked at several times",
+    ),
+    ("found: [^.]*$", "found: writing step 1 anew did not change the answers more than chance could"),
     ("never|whenever", "sometimes when"),
     ("said the same", "said something else"),
     ("was not tested", "was tested"),

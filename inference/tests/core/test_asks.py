@@ -30,7 +30,7 @@ from inference.core.reasoning import messages, worked_examples
 from inference.core.recipe import Recipe
 from inference.core.step_features import named_numbers
 from inference.core.step_head import NUMBERS
-from inference.tests.standin import parts
+from inference.tests.standin import GUESSES, parts
 
 NUMBER = Problem("How many lives has Milo the cat?", asks="number")
 FREE = Problem("Which city does Milo live in?", asks="free")
@@ -101,14 +101,27 @@ def test_the_same_answer_in_other_words_is_one_outcome(model):
     trace = reason(model, NUMBER, ReasonSettings())
     assert trace.answer.text == "1000"
     chains = ("Answer: 1000.0", "Answer: 1e3", "Answer: 2 * 4 = 8", "Answer: 8.00", "Answer: 8 or 9")
-    assert [causal.outcome(trace, chain) for chain in chains] == ["1000", "1000", "8", "8", None]
+    assert worded(trace, *chains) == ["1000", "1000", "8", "8", None]
 
 
-def test_a_text_is_worded_as_the_trace_words_it(model):
+def worded(trace, *chains):
+    rows = [causal.Resample("", causal.outcome(trace, chain)) for chain in chains]
+    return [one.answer for group in causal.alike(trace, rows[:2], rows[2:]) for one in group]
+
+
+def test_a_text_is_worded_as_the_trace_words_it_or_as_it_came_first(model):
     model.generate = lambda *args, **options: [model.spelled("Step 1: Far.\nAnswer: New York", Sampling(99))]
     trace = reason(model, FREE, ReasonSettings())
     chains = ("Answer: new york!", "The answer is NEW YORK", "Answer: Rome.", "Answer: rome")
-    assert [causal.outcome(trace, chain) for chain in chains] == ["New York", "New York", "rome", "rome"]
+    assert worded(trace, *chains) == ["New York", "New York", "Rome", "Rome"]
+
+
+def test_answers_are_quoted_as_they_were_written(model):
+    """The stand-in writes cities with capitals; an explanation must not tell the trace's answer by its spelling."""
+    trace = reason(model, FREE, ReasonSettings())
+    found = causal.test_step(model, trace, 1, 40, 0, invert(model, trace), quiet)
+    told = found.different_answers, *(other.answers for other in found.alternatives)
+    assert {answer for answers in told for answer in answers} <= {"", *GUESSES["Which city"]}
 
 
 @BOTH

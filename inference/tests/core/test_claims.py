@@ -40,7 +40,9 @@ def made_tests(draw, step):
     others = tuple(Alternative(text, len(end), tally(end)) for text, end in zip(examples, ends, strict=True))
     different = tally([answer for end in ends for answer in end])
     compared = any(different.get(option) for option in OPTIONS)
-    p_value = draw(st.floats(0, 1)) if compared else None
+    p_value = draw(st.floats(0, 1) | st.floats(0, 0.05)) if compared else None
+    level = draw(st.sampled_from((0.05, 0.02, 0.0)))
+    confirmed = p_value is not None and p_value <= level and sum(sizes) >= 0.2 * rollouts
     return StepTest(
         step=step,
         rollouts=rollouts,
@@ -50,8 +52,10 @@ def made_tests(draw, step):
         effect=0.1 if compared else None,
         effect_interval=(-0.1, 0.3) if compared else None,
         p_value=p_value,
-        confirmed=p_value is not None and p_value <= 0.05 and draw(st.booleans()),
+        confirmed=confirmed,
         alternatives=others,
+        level=level,
+        stopped="confirmed early" if confirmed else draw(st.sampled_from(("all drawn", "budget"))),
     )
 
 
@@ -187,6 +191,8 @@ def first(text, *tests):
         ("At step 2 it wrote “12 - 2 = 10 are left”, so the answer is “10”.", "decides nothing about"),
         ("Because step 2 mattered, the model answered “10”.", "decides nothing about"),
         ("Step 2 decided the answer.", "decides nothing about"),
+        ("Step 2 was decisive for the answer.", "decides nothing about"),
+        ("Step 2 was decisive.", "decides nothing about"),
         ("Steps 1–2 were not tested.", "decides nothing about"),
         ("The model answered 10.5.", "decides nothing about"),
         ("The model answered ≠ “10”.", "decides nothing about"),

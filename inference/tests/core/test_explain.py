@@ -5,7 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from inference.core import Alternative, Confidences, EvidenceRecord, StepEvidence, StepSignals, StepTest, candidates
+from inference.core import (
+    Alternative,
+    Confidences,
+    EvidenceRecord,
+    StepEvidence,
+    StepSignals,
+    StepTest,
+    candidates,
+    supported,
+)
 from inference.core.explain import contrast_of, shown
 
 STEPS = ("Step 1: The tray holds 12 eggs.", "Step 2: 12 - 2 = 10 are left.", "Answer: 10")
@@ -167,7 +176,35 @@ def test_the_contrast_is_the_most_frequent_that_ended_elsewhere_else_the_most_fr
     assert contrast_of(alternatives(), "10") is None
 
 
-def test_what_chance_could_give_is_judged_by_the_level_of_the_look():
-    """0.04 is within 5 %, but not within what this look of several could spend."""
-    late = replace(NOT_CONFIRMED, p_value=0.04, level=0.02)
-    assert "did not change the answers more than chance could" in texts(late)["brief"]
+@pytest.mark.parametrize(
+    ("values", "brief", "detailed"),
+    [
+        # 0.0004 is no likely chance: the step was written anew in other words too seldom for the test's rule.
+        (
+            {"rollouts": 30, "different": 5, "p_value": 0.0004, "level": 0.0228},
+            "too seldom was anything else written at step 1",
+            "too seldom was anything else written there",
+        ),
+        # 0.03 is within 5 %, but not within what this look of several could spend.
+        (
+            {"p_value": 0.03, "level": 0.0289, "stopped": "all drawn"},
+            "the difference at step 1 (“The tray holds 12 eggs”) was not clear enough for a test that is looked at",
+            "the difference was not clear enough for a test that is looked at several times",
+        ),
+        # A look for futility only, after which the budget allowed no other one.
+        (
+            {"rollouts": 3, "different": 3, "p_value": 0.029, "level": 0.0, "stopped": "budget"},
+            "the budget ended the testing of step 1 (“The tray holds 12 eggs”) before it could tell",
+            "the budget ended the test before it could tell",
+        ),
+    ],
+    ids=["too seldom", "not clear enough", "budget"],
+)
+def test_chance_is_no_reason_where_the_test_was_not_confirmed_for_another(values, brief, detailed):
+    test = replace(NOT_CONFIRMED, **values)
+    made = texts(test)
+    assert f"No decisive choice was found: {brief}" in made["brief"]
+    assert f"This does not show that the step mattered: {detailed}." in made["detailed"]
+    assert "chance" not in "".join(made.values())
+    wrong = f"At step 1, a difference as large comes about by chance in {100 * test.p_value:.0f}% of cases."
+    assert supported(record(test), wrong.replace("0%", "less than 1%"))[1] == []

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from inference.core import (
-    ContextError,
     EvidenceRecord,
     InverseSettings,
     check_claims,
@@ -181,8 +180,11 @@ def test_the_head_chooses_among_all(model, trace, head, writes):
     assert made.record.writer == ("model" if chosen.style.startswith("written") else "templates")
 
 
-def test_facts_that_do_not_fit_the_context_are_named_with_the_way_out(model):
+@pytest.mark.parametrize(("writer", "failed"), [("model", 0), ("both", -1)])
+def test_where_the_facts_do_not_fit_the_context_the_templates_write_and_the_reason_is_kept(model, writer, failed):
     long = replace(POINT, question="egg " * 5000)
     model.generate = super(type(model), model).generate
-    with pytest.raises(ContextError, match=r"context of 4096 tokens.*writer templates"):
-        write(model, long, "model", 1, 0)
+    made = write(model, long, writer, 2, 0)
+    assert list(styles(made)) == ["brief", "contrastive"]
+    assert "context of 4096 tokens" in made[1][failed].failed
+    assert [draft.style for draft in made[1] if not draft.failed] == ["brief", "contrastive"]
