@@ -46,17 +46,25 @@ def test_pasting_is_noted_only_where_the_study_says_so(make_study: MakeStudy, no
     assert (" data-pastes" in html_of(make_study(pastes_noted=noted))) == noted
 
 
-@pytest.mark.parametrize("forced_from", [None, 8])
-def test_an_answer_that_was_put_behind_the_chain_is_no_step_of_the_model(
-    make_study: MakeStudy, forced_from: int | None
+@pytest.mark.parametrize(
+    ("forced_from", "shown", "hidden"),
+    [(None, "Answer: the 8th", "never"), (2, "They sing.", "Answer:"), (3, "Answer:", "the 8th")],
+)
+def test_an_answer_that_was_put_behind_the_chain_is_not_shown_as_the_models(
+    make_study: MakeStudy, forced_from: int | None, shown: str, hidden: str
 ) -> None:
+    """Where the model wrote "Answer:" itself, that is shown, and the option behind it is not."""
     study = make_study(problems=1, arms=("inverse", "self_explain"))
-    texts = ("Birds fly.", "They sing.", "Answer: yes")
-    steps = [{"index": at, "text": text, "token_start": 4 * at} for at, text in enumerate(texts)]
-    Trace.objects.update(record={"steps": steps, "forced_from": forced_from})
+    texts = ("Birds fly.\n", "They sing.\n", "Answer:", " the 8th")
+    steps = [
+        {"index": at, "text": text, "char_start": start, "token_start": at}
+        for at, (text, start) in enumerate([("Birds fly.", 0), ("They sing.", 11), ("Answer: the 8th", 22)])
+    ]
+    tokens = [{"text": text} for text in texts]
+    Trace.objects.update(record={"steps": steps, "tokens": tokens, "forced_from": forced_from})
     html = html_of(study)
-    assert "They sing." in html
-    assert ("Answer: yes" in html) == (forced_from is None)
+    assert shown in html
+    assert hidden not in html
 
 
 def test_a_break_is_suggested_when_it_is_due(make_study: MakeStudy) -> None:

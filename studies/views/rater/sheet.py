@@ -153,7 +153,7 @@ def steps_of(comparison: Comparison, told: bool) -> list[Step]:
     Where the alternatives led is left out unless it may be `told`, and so is an answer that was put behind the chain.
     """
     record = comparison.first.trace.record
-    own = record.get("forced_from")
+    end = written_end(record)
     records = (comparison.first.evidence, comparison.second.evidence)
     tests: dict[int, Any] = {}
     for test in (test for record in records for test in record.get("tests", []) if test.get("confirmed")):
@@ -161,13 +161,19 @@ def steps_of(comparison: Comparison, told: bool) -> list[Step]:
     return [
         Step(
             number=index + 1,
-            text=words_of(step["text"]),
+            text=words_of(step["text"] if end is None else step["text"][: end - step["char_start"]]),
             decisive=index in tests,
             alternatives=tuple(alternatives_of(tests[index], told)) if index in tests else (),
         )
         for index, step in enumerate(record.get("steps", []))
-        if own is None or step["token_start"] < own
+        if end is None or step["char_start"] < end
     ]
+
+
+def written_end(record: dict[str, Any]) -> int | None:
+    """Where in the chain, in characters, an answer stands that was put behind it, maybe within a step; None: nowhere."""
+    own = record.get("forced_from")
+    return None if own is None else sum(len(token["text"]) for token in record["tokens"][:own])
 
 
 def alternatives_of(test: dict[str, Any], told: bool) -> Iterable[Alternative]:
