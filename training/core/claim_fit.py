@@ -2,7 +2,7 @@
 
 No test was ever made twice; but the two halves of a test's resamples, drawn at random, are two independent tests of
 one size. One half's numbers predict, the other half's verdict is the label. The loss is the Brier score. That needs
-tests of a size that was set beforehand: one that ended early did so because of its answers, which both halves know.
+tests of a size that was set beforehand: one that ended early did so because of its answers, and both halves know it.
 """
 
 from __future__ import annotations
