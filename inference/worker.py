@@ -97,6 +97,10 @@ def work_on_next() -> None:
         fail_all(first, f"{unusable.format(first.model)}: {error}")
         return
     for row in queue.waiting().filter(model=first.model, revision=first.revision)[: queue.MOST_BELLS]:
+        try:
+            load_similarity(row, source)  # before the claim, too
+        except SimilarityError as error:
+            fail_all(row, str(error), explainer__method=models.Explainer.Method.INVERSE)
         if queue.claim(row):
             _make(row, source)
             return
@@ -112,6 +116,13 @@ def takeable() -> TraceQuerySet:
         return waiting
     queue.tell(waiting.filter(model__startswith=queue.API), NO_ADDRESS)
     return waiting.exclude(model__startswith=queue.API)
+
+
+def load_similarity(row: models.Trace, source: core.LanguageModel | Endpoint) -> None:
+    """Have the similarity that the row's inverse explanations need, if it waits for any. Raises SimilarityError."""
+    inverse = row.explanations.pending().filter(explainer__method=models.Explainer.Method.INVERSE)
+    if isinstance(source, core.LanguageModel) and inverse.exists():
+        loaded(settings.SAGE_SIMILARITY, source)
 
 
 def _make(row: models.Trace, source: core.LanguageModel | Endpoint) -> None:
@@ -243,7 +254,7 @@ def explain_inversely(
     }
     kept = feature_cache(model)
     kept.put(kept.steps(trace), made.step_features)
-    if made.head_flow is not None:
+    if each_head and made.head_flow is not None:  # a head that mixes reads it anyway
         kept.put_flow(trace, made.head_flow)
     chosen_one = [candidate.text for candidate in made.candidates].index(made.text)
     kept.put(kept.explanation(trace, made.text), made.candidate_features[chosen_one])
@@ -252,8 +263,9 @@ def explain_inversely(
 # -- what failed ---------------------------------------------------------------------------------------------------
 
 
-def fail_all(row: models.Trace, reason: str) -> None:
+def fail_all(row: models.Trace, reason: str, **which: Any) -> None:
+    """Fail the explanations that the row waits for, of them those that are as `which` says."""
     if queue.claim(row):
-        for explanation in row.explanations.pending():
+        for explanation in row.explanations.pending().filter(**which):
             fail(row, explanation, reason)
         queue.release(row, finished=True)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from inference.core.api import ApiRun, explain_api
     from inference.core.attention_report import explain_attention
     from inference.core.batch import Batch, Tally, explain_file, explained
-    from inference.core.causal import test_step, test_steps
+    from inference.core.causal import test_steps
     from inference.core.claims import check_claims, supported
     from inference.core.contrastive import contrastive_flow
     from inference.core.conversation import ApiBudgetError, ApiError, Conversation
@@ -125,7 +125,6 @@ HOMES = {
     "self_explain": "self_explanation",
     "step_attention": "receivers",
     "supported": "claims",
-    "test_step": "causal",
     "test_steps": "causal",
 }
 """Which module each name comes from that is loaded only when used. No module is called like a public name:
@@ -216,6 +215,5 @@ __all__ = [
     "self_explain",
     "step_attention",
     "supported",
-    "test_step",
     "test_steps",
 ]

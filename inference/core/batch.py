@@ -19,7 +19,7 @@ from inference.core.conversation import Conversation
 from inference.core.endpoint import Endpoint
 from inference.core.head import Head
 from inference.core.inverse import InverseSettings, explain_inverse
-from inference.core.kept import Kept, KeptFile
+from inference.core.kept import Kept, KeptFile, check_own
 from inference.core.language_model import LanguageModel
 from inference.core.limits import LimitError
 from inference.core.out_file import SCHEMA, OutFile, StandardOut
@@ -134,9 +134,9 @@ def work(
     console: Console,
 ) -> None:
     with bar(len(todo), console) as (progress, done):
+        kept = kept_beside(batch.out) if batch.out else None
         progress("Loading the model", 0.0)
         model, head = load()
-        kept = KeptFile(rollouts_beside(batch.out)) if batch.out else None
         for problem in todo:
             before = out.dropped.get(problem.key)
             told = before["provenance"] if before else {}
@@ -149,9 +149,11 @@ def work(
             done()
 
 
-def rollouts_beside(out: Path) -> Path:
-    """Where the finished rollouts of the problem at hand are kept until its line is written."""
-    return out.with_name(f"{out.name}.rollouts")
+def kept_beside(out: Path) -> KeptFile:
+    """The finished rollouts of the problem at hand until its line is written. Raises KeptError for another's file."""
+    path = out.with_name(f"{out.name}.rollouts")
+    check_own(path)
+    return KeptFile(path)
 
 
 @contextmanager

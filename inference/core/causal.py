@@ -30,21 +30,6 @@ class Resample:
     answer: str | None
 
 
-def test_step(
-    model: LanguageModel,
-    trace: Trace,
-    step: int,
-    rollouts: int,
-    seed: int,
-    inversion: Inversion | None,
-    progress: Progress,
-    similarity: Similarity | None = None,
-) -> StepTest:
-    """Compare where the answers go with step number `step` (from 0) and without it. See `test_steps`."""
-    (found,) = test_steps(model, trace, [step], rollouts, seed, inversion, progress, similarity=similarity)
-    return found
-
-
 def test_steps(
     model: LanguageModel,
     trace: Trace,

@@ -16,6 +16,7 @@ from inference.core.flow import Tape, rollout, uniform_attention
 from inference.core.hidden import listening
 from inference.core.language_model import LanguageModel
 from inference.core.limits import check_context, check_finite, device_memory
+from inference.core.mixing import step_shares
 from inference.core.records import Step, StepSignals, Trace
 from inference.core.steps import content_start
 
@@ -131,13 +132,8 @@ def inverse_flow(flow: Tensor, segments: Segments, steps: int) -> list[float]:
 
     Sink and prompt are masked and the rest is renormalised. Where nothing reaches a step, all steps share alike.
     """
-    mass = rollout(flow, segments.answer)
-    shares = [0.0] * steps
-    for segment, step in enumerate(segments.step_of):
-        if step >= 0:
-            shares[step] += float(mass[segment])
-    total = sum(shares)
-    return [share / total for share in shares] if total > 0 else [1 / steps] * steps
+    shares: list[float] = step_shares(rollout(flow, segments.answer), segments.step_of, steps).tolist()
+    return shares
 
 
 def position_only_flow(segments: Segments, layers: int, steps: int) -> list[float]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MADE_BY = ("model", "revision", "device", "dtype", "torch", "transformers", "code")
 
+BEGINNING = b'{"key": '
+
 Tokens = tuple[Token, ...]
 
 
@@ -32,6 +34,10 @@ class Kept(Protocol):
     def get(self, key: str) -> Tokens | None: ...
 
     def put(self, key: str, tokens: Tokens) -> None: ...
+
+
+class KeptError(OSError):
+    """The file is somebody else's, and was left untouched. Says what to do."""
 
 
 class KeptFile:
@@ -44,6 +50,9 @@ class KeptFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows = read(path)
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     def get(self, key: str) -> Tokens | None:
         return self.rows.get(key)
@@ -78,6 +87,16 @@ def read(path: Path) -> dict[str, Tokens]:
         with path.open("r+b") as file:
             file.truncate(end)
     return dict(row for line in content[:end].splitlines() if (row := row_of(line)))
+
+
+def check_own(path: Path) -> None:
+    """Raises KeptError where a file is there whose first line, whole or torn, is not one of these."""
+    first, newline, _ = path.read_bytes().partition(b"\n") if path.exists() else (b"", b"", b"")
+    if not (row_of(first) if newline else BEGINNING.startswith(first[: len(BEGINNING)])):
+        raise KeptError(
+            f"{path} holds no rollouts of an interrupted run, and would be written over. Move it away, or name "
+            "another --out."
+        )
 
 
 def row_of(line: bytes) -> tuple[str, Tokens] | None:

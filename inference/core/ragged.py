@@ -141,9 +141,11 @@ def shared_attention(given: Attended, key: Tensor, value: Tensor, hidden: Tensor
 def can_share(module: Any, prefix: PrefixCache | None, starts: Sequence[Sequence[int]]) -> bool:
     """Whether rows can be written behind all but the last token of each of `starts`, as slices of `prefix`.
 
-    Sliding windows and recurrent states forget, and a model that takes no positions cannot be told where a row is.
+    Sliding windows and recurrent states forget, a model that takes no positions cannot be told where a row is, and
+    the room for keys and values has one width (DeepSeek's latent attention has two).
     """
     if prefix is None or "position_ids" not in inspect.signature(module.forward).parameters:
         return False
-    whole = all(type(layer) is DynamicLayer for layer in prefix.cache.layers) and installed(module)
-    return whole and all(tuple(start[:-1]) == prefix.ids[: len(start) - 1] for start in starts)
+    layers: list[Any] = list(prefix.cache.layers)
+    whole = all(type(layer) is DynamicLayer and layer.keys.shape == layer.values.shape for layer in layers)
+    return whole and installed(module) and all(tuple(start[:-1]) == prefix.ids[: len(start) - 1] for start in starts)

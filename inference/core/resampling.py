@@ -5,6 +5,7 @@ What an earlier run kept is not drawn again, and what two tests share is drawn o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,8 @@ from inference.core.language_model import LanguageModel
 from inference.core.reasoning import ends
 from inference.core.records import Trace
 from inference.core.rollouts import Start
+
+log = logging.getLogger(__name__)
 
 SHORTEST = 48  # tokens that a resample may always write
 
@@ -72,7 +75,7 @@ class Resamples:
         def done(place: int, row: int, tokens: Tokens) -> None:
             if self.kept is not None:
                 (key,) = self.keys(places[place], [row])
-                self.kept.put(key, tokens)
+                self.keep(key, tokens)
 
         if not lacking:
             return []
@@ -85,6 +88,17 @@ class Resamples:
             tick=tick,
             done=done,
         )
+
+    def keep(self, key: str, tokens: Tokens) -> None:
+        """What cannot be kept, on a full disk for example, is told once and costs a killed run its rollouts only."""
+        try:
+            if self.kept is not None:
+                self.kept.put(key, tokens)
+        except OSError as error:
+            log.warning(
+                "No more rollouts are kept in %s (%s): after an interruption they are drawn anew", self.kept, error
+            )
+            self.kept = None
 
     def keys(self, start: int, rows: Sequence[int]) -> list[str]:
         where = start_of(self.trace, start, self.seed)

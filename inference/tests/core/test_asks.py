@@ -64,7 +64,7 @@ def test_a_trace_hangs_together(model, problem):
 @BOTH
 def test_the_step_that_chooses_is_confirmed(model, problem):
     trace = reason(model, problem, ReasonSettings())
-    found = causal.test_step(model, trace, 1, 40, 0, invert(model, trace), quiet)
+    (found,) = causal.test_steps(model, trace, [1], 40, 0, invert(model, trace), quiet)
     assert found.confirmed
     assert set(found.kept_answers) == {trace.answer.text}
     assert len(found.different_answers) > 1

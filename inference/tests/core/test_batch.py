@@ -111,6 +111,14 @@ def test_a_line_says_what_was_asked_written_measured_and_how(model, problems, ou
     assert first["seconds"] > 0
 
 
+def test_another_file_where_rollouts_would_be_kept_stops_the_run(model, problems, tmp_path, capsys):
+    notes = tmp_path / "out.jsonl.rollouts"
+    notes.write_text("my notes")
+    assert run(problems, "--out", tmp_path / "out.jsonl") == 1
+    assert "Move it away" in capsys.readouterr().err
+    assert notes.read_text() == "my notes"
+
+
 def test_numbers_and_texts_are_asked_for_and_gone_on_with(model, write, out):
     kinds = (("number", "How many legs has a cat?", "1,000"), ("free", "Which city has it?", None))
     rows = [

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from inference.core import LanguageModel, Problem, ReasonSettings, causal, invert, reason
+from inference.core.kept import KeptFile
 from inference.core.similarity import Words
 from inference.tests.standin import parts
 
@@ -12,7 +13,12 @@ MANY, WORDS = 40, Words()
 
 
 def examined(model, trace, step, rollouts=MANY, seed=0):
-    return causal.test_step(model, trace, step, rollouts, seed, invert(model, trace), quiet, WORDS)
+    return alone(model, trace, step, rollouts, seed, invert(model, trace))
+
+
+def alone(model, trace, step, rollouts, seed, inversion):
+    (found,) = causal.test_steps(model, trace, [step], rollouts, seed, inversion, quiet, similarity=WORDS)
+    return found
 
 
 def test_the_step_that_chooses_is_confirmed(model, trace):
@@ -57,9 +63,7 @@ def test_steps_tested_together_are_tested_as_alone(model, trace):
     for writer in (model, LanguageModel(*parts(), "tiny")):
         inversion = invert(writer, trace)
         together = causal.test_steps(writer, trace, [2, 0, 1], 5, 3, inversion, quiet, similarity=WORDS)
-        assert together == [
-            causal.test_step(writer, trace, step, 5, 3, inversion, quiet, WORDS) for step in (2, 0, 1)
-        ]
+        assert together == [alone(writer, trace, step, 5, 3, inversion) for step in (2, 0, 1)]
         assert together == causal.test_steps(
             writer, trace, [2, 0, 1], 5, 3, None, quiet, similarity=WORDS
         )  # each start on its own
@@ -226,6 +230,13 @@ def test_each_batch_is_kept_as_soon_as_it_is_written(trace):
             writer, trace, [0, 1, 2], 20, 1, inversion, watch, similarity=WORDS, most_looks=1, kept=kept
         )
     assert len(kept.rows) == 32  # one batch of 120 rows
+
+
+def test_a_disk_that_is_full_costs_the_kept_rows_and_not_the_test(model, trace, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    kept = KeptFile(tmp_path / "file" / "kept.jsonl")  # no folder can be made there
+    assert ran(model, trace, kept=kept) == ran(model, trace)
+    assert [str(kept.path) in message for message in caplog.messages] == [True]
 
 
 def test_rows_of_another_model_are_not_taken(model, trace):

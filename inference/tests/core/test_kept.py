@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.core.decode import Sampling
-from inference.core.kept import KeptFile, row_keys, trace_digest
+from inference.core.kept import KeptError, KeptFile, check_own, row_keys, trace_digest
 from inference.core.records import Token
 from inference.core.rollouts import Start
 
@@ -68,6 +68,26 @@ def test_lines_that_are_none_of_its_own_are_passed_over(kept, path):
     lines = path.read_bytes().splitlines()
     path.write_bytes(b"\n".join([lines[0], b"\x00\xff", b"[1]", b'{"key": 3}', b"", *lines[1:]]) + b"\n")
     assert KeptFile(path).rows == ROWS
+
+
+@pytest.mark.parametrize(
+    "content", [b"my notes", b"my notes\n", b'{"key": "p1", "question": "?"}\n', b"\n", b"\x00" * 50]
+)
+def test_a_file_of_somebody_else_is_refused_and_left_as_it_is(tmp_path, content):
+    path = tmp_path / "out.jsonl.rollouts"
+    path.write_bytes(content)
+    with pytest.raises(KeptError, match=r"Move it away, or name another --out"):
+        check_own(path)
+    assert path.read_bytes() == content
+
+
+def test_its_own_file_is_taken_torn_anywhere(kept, path):
+    whole = path.read_bytes()
+    for size in (0, 1, 5, 30, len(whole) - 1, len(whole)):
+        path.write_bytes(whole[:size])
+        check_own(path)
+    path.unlink()
+    check_own(path)
 
 
 def test_a_key_stands_for_all_that_decides_a_row(model):

@@ -1,6 +1,7 @@
 """Early looks: they confirm no more by chance than one look would, and spare rollouts."""
 
-import itertools
+from itertools import product
+from math import comb, prod
 
 import numpy as np
 import pytest
@@ -62,6 +63,17 @@ def test_without_an_effect_at_most_five_percent_are_confirmed_with_early_looks(p
     assert sum(confirmed for confirmed, _, _ in found) / len(found) <= 0.05 + 3 * (0.05 * 0.95 / 250) ** 0.5
 
 
+def test_six_rollouts_confirm_nothing_without_an_effect_more_often_than_in_five_percent():
+    """Exactly: over all that six rollouts on each side can be, two answers after three and after six of them."""
+    ways = [range(4)] * 4  # how many of the first and of the last three are the one answer, on either side
+    row = {at: [1] * at + [0] * (3 - at) for at in range(4)}
+    alarms = {way: played(row[way[0]] + row[way[1]], row[way[2]] + row[way[3]], 6)[0] for way in product(*ways)}
+    assert any(alarms.values())
+    for chance in (0.05, 0.2, 0.35, 0.5):
+        share = {at: comb(3, at) * chance**at * (1 - chance) ** (3 - at) for at in range(4)}
+        assert sum(alarm * prod(share[at] for at in way) for way, alarm in alarms.items()) <= ALPHA
+
+
 def test_a_planted_effect_stops_early_and_is_confirmed():
     found = many([0.05, 0.95, 0, 0], [0.95, 0.05, 0, 0], 40, 30)
     assert sum(confirmed for confirmed, _, _ in found) >= 29
@@ -87,8 +99,8 @@ def test_out_of_reach_is_what_no_rest_confirms():
     for case in ([0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]):
         reached = any(
             effect.confirmed(effect.measure([*kept, *a], [*case, *b], 2, 0), 6, 6, last.level)
-            for a in itertools.product(range(2), repeat=3)
-            for b in itertools.product(range(2), repeat=3)
+            for a in product(range(2), repeat=3)
+            for b in product(range(2), repeat=3)
         )
         assert out_of_reach(first, counted(kept, case), 3, random) is not reached
     assert why_stop(first, None, kept, [0, 0, 0], 3, 2, 0) == FUTILE

@@ -4,7 +4,14 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
+from transformers import (
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MistralConfig,
+    MistralForCausalLM,
+)
 from transformers.cache_utils import DynamicCache
 
 from inference.core import attention, ragged
@@ -167,7 +174,15 @@ def learned_positions():
     return GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=100, n_positions=200))
 
 
-@pytest.mark.parametrize(("make", "one_batch"), [(sliding, False), (learned_positions, True)])
+def narrow_values():
+    """Multi-head latent attention, whose values are not as wide as its keys."""
+    sizes = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32, "vocab_size": 100}
+    latent = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 6}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "first_k_dense_replace": 2}
+    return DeepseekV3ForCausalLM(DeepseekV3Config(**sizes, **latent, **heads))
+
+
+@pytest.mark.parametrize(("make", "one_batch"), [(sliding, False), (learned_positions, True), (narrow_values, False)])
 def test_other_architectures(make, one_batch):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)

@@ -1,6 +1,7 @@
 """What counts as the same step: sentence embeddings, the model's own states, and plain words."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -118,6 +119,24 @@ def test_other_encoders_come_from_a_folder_that_is_there_and_pools_alike(model, 
         SentenceEncoder.load(tmp_path)
     copy = loaded(str(similarity.packaged()), model)
     assert torch.equal(copy.embed(TEXTS), loaded(similarity.DEFAULT, model).embed(TEXTS))
+
+
+def test_an_encoder_of_the_hub_is_told_with_its_commit_and_has_to_pool_alike(tmp_path, monkeypatch):
+    """What a machine without a connection has of the hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    commit, folder = "a" * 40, tmp_path / "models--some--encoder"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(commit)
+    shutil.copytree(similarity.packaged(), folder / "snapshots" / commit)
+    assert SentenceEncoder.load("some/encoder").name == f"some/encoder {commit}"
+    settings = folder / "snapshots" / commit / "1_Pooling" / "config.json"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(json.dumps({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}))
+    with pytest.raises(SimilarityError, match="some/encoder does not take the mean"):
+        SentenceEncoder.load("some/encoder")
+    with pytest.raises(SimilarityError, match="There is no sentence encoder 'other/encoder'"):
+        SentenceEncoder.load("other/encoder")
 
 
 def test_the_package_is_read_and_never_imported():

@@ -171,7 +171,7 @@ def steps_of(comparison: Comparison, told: bool) -> list[Step]:
 
 
 def written_end(record: dict[str, Any]) -> int | None:
-    """Where in the chain, in characters, an answer stands that was put behind it, maybe within a step; None: nowhere."""
+    """Where an answer begins that was put behind the chain, in characters, maybe within a step; None: nowhere."""
     own = record.get("forced_from")
     return None if own is None else sum(len(token["text"]) for token in record["tokens"][:own])
 
