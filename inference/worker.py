@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone

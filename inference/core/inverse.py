@@ -99,8 +99,8 @@ def explain_inverse(
     scored, chosen = choose(head, texts, features, f"{settings.seed} {trace.problem.question}")
     progress(writing, 1.0)
     _, claims, _ = supported(found.record, chosen.text)
-    said = {"claims": tuple(claims), "rejected": chosen.rejected, "writer": writer_of(chosen), "drafts": drafts}
-    record = replace(found.record, **said)
+    by = writer_of(chosen)
+    record = replace(found.record, claims=tuple(claims), rejected=chosen.rejected, writer=by, drafts=drafts)
     return InverseExplanation(chosen.text, scored, record, found.step_features, features, found.head_flow)
 
 

@@ -138,6 +138,11 @@ def shared_attention(given: Attended, key: Tensor, value: Tensor, hidden: Tensor
     return (far.view(groups, count, each, -1).transpose(0, 1) + near).reshape(count, 1, heads, -1)
 
 
+def one_width(layer: Any) -> bool:
+    """Whether a layer's keys and values have one shape."""
+    return bool(layer.keys.shape == layer.values.shape)
+
+
 def can_share(module: Any, prefix: PrefixCache | None, starts: Sequence[Sequence[int]]) -> bool:
     """Whether rows can be written behind all but the last token of each of `starts`, as slices of `prefix`.
 
@@ -146,6 +151,11 @@ def can_share(module: Any, prefix: PrefixCache | None, starts: Sequence[Sequence
     """
     if prefix is None or "position_ids" not in inspect.signature(module.forward).parameters:
         return False
-    layers: list[Any] = list(prefix.cache.layers)
-    whole = all(type(layer) is DynamicLayer and layer.keys.shape == layer.values.shape for layer in layers)
-    return whole and installed(module) and all(tuple(start[:-1]) == prefix.ids[: len(start) - 1] for start in starts)
+    whole = all(type(layer) is DynamicLayer for layer in prefix.cache.layers)
+    alike = all(map(one_width, prefix.cache.layers))
+    return (
+        whole
+        and alike
+        and installed(module)
+        and all(tuple(start[:-1]) == prefix.ids[: len(start) - 1] for start in starts)
+    )

@@ -254,7 +254,7 @@ def pooling_of(source: str | Path) -> dict[str, Any] | None:
 
     Without a connection they are what was loaded from the hub before.
     """
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     found = cached_file(
         source,
