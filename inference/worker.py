@@ -90,12 +90,8 @@ def work_on_next() -> None:
     try:
         source = source_of(first)  # before the claim: loading may outlast a lease
     except LOADING_ERRORS as error:
-        unusable = (
-            "The server for {!r} cannot be asked"
-            if queue.is_api(first.model)
-            else "The model {!r} could not be loaded"
-        )
-        fail_all(first, f"{unusable.format(first.model)}: {error}")
+        what = "server of {!r} cannot be asked" if queue.is_api(first.model) else "model {!r} could not be loaded"
+        fail_all(first, f"The {what.format(first.model)}: {error}")
         return
     for row in queue.waiting().filter(model=first.model, revision=first.revision)[: queue.MOST_BELLS]:
         try:

@@ -137,7 +137,7 @@ def test_what_no_seed_made_readable_fails_and_is_gone_on_with_when_asked_again(s
     assert Explanation.objects.ready().get().text == WHY
 
 
-def test_a_server_that_fails_leaves_nothing_behind_and_a_retry_mends_it(server, problem):
+def test_a_server_that_fails_leaves_only_what_was_paid_and_a_retry_mends_it(server, problem):
     server.scripted = [Reply(completion("Answer: green")), Reply({"error": f"out of order, {KEY}"}, 503)]
     ask(problem, explainer())
     work_until_done()
@@ -145,7 +145,9 @@ def test_a_server_that_fails_leaves_nothing_behind_and_a_retry_mends_it(server, 
     assert "it answered 503" in failed.get().error
     assert KEY not in failed.get().error
     trace = Trace.objects.get()
-    assert (trace.made_at, trace.chain, trace.record, trace.provenance) == (None, "", {}, {})
+    assert (trace.made_at, trace.chain, trace.record) == (None, "", {})
+    assert [told["text"] for told in trace.provenance["transcript"]] == ["Answer: green"]
+    assert KEY not in json.dumps(trace.provenance)
     queue.retry(failed)
     work_until_done()
     assert Explanation.objects.ready().get().text == WHY
@@ -160,11 +162,67 @@ def test_the_budget_is_for_all_seeds_of_a_problem_together(server, problem, sett
     assert len(server.bodies) == 1
 
 
+def test_the_budget_is_for_all_runs_of_a_worker_together(server, problem, settings):
+    settings.SAGE_API_BUDGET = 4000
+    server.scripted = [Reply(completion("No idea.", usage=(1500, 1500)))]
+    ask(problem, explainer())
+    for _ in range(2):
+        work_until_done()
+        assert "3000 are spent" in Explanation.objects.failed().get().error
+        queue.retry(Explanation.objects.failed())
+    assert len(server.bodies) == 1
+
+
+def test_a_run_that_was_stopped_between_chain_and_explanation_keeps_what_was_paid(server, problem, monkeypatch):
+    def stopped(row, stage):
+        if "explains" in stage:
+            worker.stop.set()
+            raise worker.StoppedError
+
+    ask(problem, explainer())
+    monkeypatch.setattr(queue, "renew", stopped)
+    try:
+        worker.work_on_next()
+    finally:
+        worker.stop.clear()
+    monkeypatch.undo()
+    trace = queue.waiting().get()
+    assert (trace.made_at, trace.attempts) == (None, 0)
+    assert [told["text"] for told in trace.provenance["transcript"]] == [CHAIN.format("green")]
+    work_until_done()
+    trace.refresh_from_db()
+    assert len(trace.provenance["transcript"]) == 3
+    assert Explanation.objects.ready().get().text == WHY
+
+
+@pytest.mark.parametrize(
+    ("content", "usage"), [("Answer: green", '{"prompt_tokens": 1e999}'), ("Answer: green", "[" * 200 + "]" * 200)]
+)
+def test_a_body_that_no_database_keeps_fails_by_name(server, problem, content, usage):
+    body = json.dumps(completion(content, usage=None)).replace('"usage": null', f'"usage": {usage}')
+    server.scripted = [Reply(body)]
+    ask(problem, explainer())
+    work_until_done()
+    assert "no sound JSON" in Explanation.objects.failed().get().error
+
+
+def test_a_worker_without_an_address_leaves_it_to_one_that_has_it(server, problem, settings):
+    settings.SAGE_API_URL, settings.EMBEDDED, address = "", False, server.url
+    ask(problem, explainer())
+    worker.work_on_next()
+    trace = queue.waiting().get()
+    assert (trace.attempts, trace.stage) == (0, "waiting for a worker with SAGE_API_URL")
+    settings.SAGE_API_URL = address
+    work_until_done()
+    trace.refresh_from_db()
+    assert (Explanation.objects.ready().get().text, trace.stage) == (WHY, "")
+
+
 def test_without_an_address_it_fails_and_says_what_to_set(problem, settings):
     settings.SAGE_API_URL = ""
     ask(problem, explainer())
     work_until_done()
-    assert "SAGE_API_URL is not set" in Explanation.objects.failed().get().error
+    assert "The server of 'api:small' cannot be asked: SAGE_API_URL is not set" in Explanation.objects.get().error
 
 
 # -- manage.py explain ---------------------------------------------------------------------------------------------

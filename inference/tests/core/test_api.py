@@ -142,6 +142,52 @@ def test_the_key_is_sent_and_is_in_nothing_that_is_kept_or_said(server, endpoint
         assert KEY[:12] not in text
 
 
+@pytest.mark.parametrize(
+    ("key", "form"), [(KEY, str), ("sk/with/slashes", lambda key: key.replace("/", r"\/")), ('sk"quote', None)]
+)
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"text": "You are {}. Answer: 7"},
+        {"text": "Answer: 7", "reasoning": "Of {}"},
+        {"text": None, "refusal": "{}!"},
+    ],
+)
+def test_a_server_that_repeats_the_key_gets_it_neither_into_transcript_nor_error(server, key, form, said):
+    body = completion(**{name: value and value.format(key) for name, value in said.items()})
+    body["choices"][0]["logprobs"] = {"content": [{"token": token, "logprob": -1.0} for token in key]}
+    body["usage"][key] = key
+    server.scripted = [Reply(form(json.dumps(body)) if form else body)]
+    conversation = Conversation(Endpoint(server.url, key, retries=0), "small")
+    error = ""
+    try:
+        explain_api(conversation, PROBLEM, GREEDY)
+    except ReasoningError as refused:
+        error = str(refused)
+    kept = api_provenance(conversation)["transcript"]
+    told = "".join(token["token"] for token in kept[0].pop("logprobs") or ())
+    assert key not in error
+    assert json.dumps(key)[1:-1] not in json.dumps(kept)
+    assert "(the key)" in json.dumps(kept) + error
+    assert key not in told or "{}" not in (said["text"] or "")
+
+
+def test_a_stand_in_for_a_key_may_be_a_word_of_the_chain(server):
+    server.scripted = [Reply(completion("The box is EMPTY. Answer: 7"))]
+    assert run(Endpoint(server.url, "EMPTY")).trace.chain == "The box is EMPTY. Answer: 7"
+
+
+def test_what_the_environment_has_for_another_server_is_not_sent(server, endpoint, monkeypatch):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-private")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-private")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-another")
+    run(endpoint)
+    run(replace(endpoint, key=""))
+    assert server.headers
+    assert not [value for headers in server.headers for value in headers.values() if "private" in value]
+    assert "sk-another" not in json.dumps(server.headers)
+
+
 @pytest.mark.parametrize("key", ["two words", "line\n", "schlüssel"])
 def test_a_key_that_no_header_can_carry_is_refused_unquoted(server, key):
     with pytest.raises(ValueError, match="SAGE_API_KEY has") as refused:
@@ -184,6 +230,26 @@ def test_the_bound_of_a_prompt_holds_for_the_standard_tokenizer(model):
     turns = messages(PROBLEM)
     assert len(model.encode_chat(turns)[1]) <= calls.longest(turns)
     assert calls.longest(turns) > sum(len(chain) for _, chain in EXAMPLES)
+
+
+def test_what_was_spent_before_a_retry_counts(server, endpoint):
+    first = Conversation(endpoint, "small")
+    explain_api(first, PROBLEM, GREEDY)
+    unmeasured = api_provenance(first)["transcript"][:1]
+    unmeasured[0]["usage"] = None
+    for earlier, spent in (
+        (api_provenance(first)["transcript"], 680),
+        (unmeasured, calls.longest(messages(PROBLEM)) + 160),
+    ):
+        again = Conversation(replace(endpoint, budget=spent + 100), "small", earlier=earlier)
+        with pytest.raises(ApiBudgetError, match=f" {spent} are spent"):
+            explain_api(again, PROBLEM, GREEDY)
+        assert api_provenance(again)["transcript"] == earlier
+
+
+def test_a_text_about_nul_is_no_nul(server, endpoint):
+    server.scripted = [Reply(completion(r"It is \u0000. Answer: 7"))]
+    assert run(endpoint).trace.chain == r"It is \u0000. Answer: 7"
 
 
 # -- what a retry mends --------------------------------------------------------------------------------------------
@@ -261,6 +327,9 @@ def test_a_server_that_stays_silent(server, endpoint):
         (Reply(completion("Answer: 7\ud800")), "no sound JSON: .*Answer: 7"),
         (Reply("<html>", headers={"Content-Type": "text/html"}), "no sound JSON: '<html>'"),
         (Reply('{"x": NaN}'), "no sound JSON"),
+        (Reply('{"choices": [], "usage": {"prompt_tokens": 1e999}}'), "no sound JSON"),
+        (Reply("[" * 100_000 + "]" * 100_000), "no sound JSON"),
+        (Reply('{"usage": ' + "[" * 60 + "]" * 60 + "}"), "no sound JSON"),
         (Reply({"choices": []}), "without a choice: .*choices.*OpenAI's chat protocol"),
         (Reply([1]), r"without a choice: '\[1\]'"),
     ],

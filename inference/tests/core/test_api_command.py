@@ -79,6 +79,7 @@ def test_a_reply_that_cannot_be_used_is_a_line_with_its_transcript_and_may_be_tr
     run(problems, "--api-url", server.url, "--out", out, "--limit", 1, "--again")
     [line] = lines(out)
     assert (line["text"], line["provenance"]["seed"]) == (WHY, 1)
+    assert [told["finish_reason"] for told in line["provenance"]["transcript"]] == ["length", "stop", "stop"]
 
 
 def test_a_server_that_fails_ends_the_run_and_the_same_command_goes_on(server, problems, out, capsys):
