@@ -151,11 +151,6 @@ def can_share(module: Any, prefix: PrefixCache | None, starts: Sequence[Sequence
     """
     if prefix is None or "position_ids" not in inspect.signature(module.forward).parameters:
         return False
-    whole = all(type(layer) is DynamicLayer for layer in prefix.cache.layers)
-    alike = all(map(one_width, prefix.cache.layers))
-    return (
-        whole
-        and alike
-        and installed(module)
-        and all(tuple(start[:-1]) == prefix.ids[: len(start) - 1] for start in starts)
-    )
+    layers = prefix.cache.layers
+    whole = all(type(layer) is DynamicLayer for layer in layers) and all(map(one_width, layers))
+    return whole and installed(module) and all(tuple(start[:-1]) == prefix.ids[: len(start) - 1] for start in starts)
