@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from inference import worker
@@ -14,3 +17,16 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> object:
     model = stand_in_model()
     monkeypatch.setattr(worker, "language_model", lambda name, revision: model)
     return model
+
+
+@pytest.fixture
+def problems(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A file of the problems that the test's module has as ROWS."""
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in request.module.ROWS))
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl"

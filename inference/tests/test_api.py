@@ -12,6 +12,8 @@ from inference.models import Explainer, Explanation, Problem, ProblemSet, Trace
 from inference.tests.chat_server import CHAIN, WHY, Reply, chat_server, completion
 
 pytestmark = pytest.mark.django_db
+ASKED = {"question": "What colour is grass?", "options": ["green", "red"], "gold": 0}
+ROWS = [{"key": key, "kind": "commonsense", **ASKED} for key in ("a", "b")]
 KEY = "sk-very-secret-1234567890"
 
 
@@ -33,8 +35,7 @@ def no_local_model(monkeypatch):
 @pytest.fixture
 def problem():
     some = ProblemSet.objects.create(slug="some", name="Some")
-    asked = {"question": "What colour is grass?", "options": ["green", "red"], "gold": 0}
-    return Problem.objects.create(problem_set=some, key="p0", position=0, kind="commonsense", **asked)
+    return Problem.objects.create(problem_set=some, key="p0", position=0, kind="commonsense", **ASKED)
 
 
 def explainer(says="explanation", **fields):
@@ -228,31 +229,23 @@ def test_without_an_address_it_fails_and_says_what_to_set(problem, settings):
 # -- manage.py explain ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def problems(tmp_path):
-    path = tmp_path / "problems.jsonl"
-    row = {"kind": "commonsense", "question": "What colour is grass?", "options": ["green", "red"], "gold": 0}
-    path.write_text("".join(json.dumps({"key": key, **row}) + "\n" for key in ("a", "b")))
-    return path
-
-
 @pytest.mark.parametrize(("says", "text"), [("explanation", WHY), ("chain", CHAIN.format("green"))])
-def test_the_command_makes_what_the_worker_makes(server, problems, tmp_path, says, text):
+def test_the_command_makes_what_the_worker_makes(server, problems, out, says, text):
     explainer(says)
-    call_command("explain", problems=problems, explainer=f"api-{says}", out=tmp_path / "out.jsonl", limit=1)
-    line = json.loads((tmp_path / "out.jsonl").read_text())
+    call_command("explain", problems=problems, explainer=f"api-{says}", out=out, limit=1)
+    line = json.loads(out.read_text())
     assert (line["text"], line["trace"]["chain"], line["evidence"]) == (text, CHAIN.format("green"), None)
     assert (line["settings"]["api_url"], line["settings"]["model"]) == (server.url, "small")
     assert len(line["provenance"]["transcript"]) == 2
     assert not Trace.objects.exists()
 
 
-def test_the_command_says_what_the_server_lacks(server, problems, tmp_path, settings):
+def test_the_command_says_what_the_server_lacks(server, problems, out, settings):
     explainer()
     server.scripted = [Reply({"error": "no such model"}, 404)]
     with pytest.raises(CommandError, match="404"):
-        call_command("explain", problems=problems, explainer="api-explanation", out=tmp_path / "out.jsonl")
+        call_command("explain", problems=problems, explainer="api-explanation", out=out)
     settings.SAGE_API_URL = ""
     with pytest.raises(CommandError, match="SAGE_API_URL is not set"):
-        call_command("explain", problems=problems, explainer="api-explanation", out=tmp_path / "out.jsonl")
-    assert not (tmp_path / "out.jsonl").exists()
+        call_command("explain", problems=problems, explainer="api-explanation", out=out)
+    assert not out.exists()

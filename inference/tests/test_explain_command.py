@@ -27,18 +27,6 @@ def model(monkeypatch, settings):
 
 
 @pytest.fixture
-def problems(tmp_path):
-    path = tmp_path / "problems.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    return path
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out.jsonl"
-
-
-@pytest.fixture
 def inverse():
     return Explainer.objects.create(name="inverse", method="inverse", rollouts=3, tested_steps=1, seed=2)
 

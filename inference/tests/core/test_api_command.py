@@ -32,18 +32,6 @@ def server(monkeypatch):
         yield server
 
 
-@pytest.fixture
-def problems(tmp_path):
-    path = tmp_path / "problems.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    return path
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out.jsonl"
-
-
 def run(problems, *more, method="api"):
     return command.main(["--problems", str(problems), "--method", method, "--model", "small", *map(str, more)])
 
