@@ -60,8 +60,11 @@ test: dev ## All tests: both stacks, the real model, a real browser
 test-embedded: dev ## SQLite and the in-memory broker
 	$(PYTEST) -m "not model and not browser"
 
+# The cores know neither database nor broker: their tests say the same on both stacks.
+CORES := --ignore=inference/tests/core --ignore-glob='training/tests/test_core*'
+
 test-real: dev ## The same on throw-away PostgreSQL and Redis
-	$(PYTEST) --stack=real -m "not model and not browser"
+	$(PYTEST) --stack=real -m "not model and not browser" $(CORES)
 
 test-model: dev ## With the real 135M model
 	$(PYTEST) -m "model and not browser"

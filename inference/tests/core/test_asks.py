@@ -119,7 +119,7 @@ def test_a_text_is_worded_as_the_trace_words_it_or_as_it_came_first(model):
 def test_answers_are_quoted_as_they_were_written(model):
     """The stand-in writes cities with capitals; an explanation must not tell the trace's answer by its spelling."""
     trace = reason(model, FREE, ReasonSettings())
-    found = causal.test_step(model, trace, 1, 40, 0, invert(model, trace), quiet)
+    (found,) = causal.test_steps(model, trace, [1], 40, 0, invert(model, trace), quiet)
     told = found.different_answers, *(other.answers for other in found.alternatives)
     assert {answer for answers in told for answer in answers} <= {"", *GUESSES["Which city"]}
 
