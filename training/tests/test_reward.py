@@ -193,7 +193,7 @@ def test_the_opposite_preference_gives_the_opposite_order(exported: Path, tiny: 
     rows = [{key: row[swaps.get(key, key)] for key in row} for row in lines(exported)]
     swapped.write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = tmp_path / "reward"
-    options = ["--lora", "--epochs", "8", "--batch", "4", "--rate", "0.02"]
+    options = ["--lora", "--epochs", "16", "--batch", "4", "--rate", "0.02"]
     reward.main(["fit", "--pairs", f"trl:{swapped}", "--model", str(tiny), "--out", str(out), *options])
     assert json.loads((out / "reward.json").read_text())["held_out_accuracy"] == 1.0
 
