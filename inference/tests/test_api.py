@@ -220,7 +220,7 @@ def test_a_worker_without_an_address_leaves_it_to_one_that_has_it(server, proble
 
 
 def test_without_an_address_it_fails_and_says_what_to_set(problem, settings):
-    settings.SAGE_API_URL = ""
+    settings.SAGE_API_URL, settings.EMBEDDED = "", True
     ask(problem, explainer())
     work_until_done()
     assert "The server of 'api:small' cannot be asked: SAGE_API_URL is not set" in Explanation.objects.get().error
