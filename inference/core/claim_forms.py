@@ -17,6 +17,8 @@ from inference.core.explain import (
     choices,
     cut_short,
     like_chance,
+    lone,
+    mute,
     often,
     percent,
     too_seldom,
@@ -123,10 +125,6 @@ def reason_for(field: str, holds: Callable[[StepTest], bool], otherwise: str) ->
         return [f"/tests/{index}/{field}" for index, _ in tests]
 
     return check
-
-
-def mute(test: StepTest) -> bool:
-    return test.different > 0 and not any(count for text, count in test.different_answers.items() if text)
 
 
 def was_tested(reader: Reader, found: Found) -> list[str]:
@@ -289,6 +287,10 @@ FORMS = (
     form(
         rf"where it wrote something else at {STEPS} it ended without a readable answer(?! (?:\d|all))",
         reason_for("different_answers", mute, "it came to answers, or wrote nothing else"),
+    ),
+    form(
+        rf"there was no answer to compare with at {STEPS}",
+        reason_for("p_value", lone, "the answers were compared, or there was none"),
     ),
     form(
         rf"whenever {STEPS} (?:was|were) written anew it wrote the same(?: or nearly the same)?",

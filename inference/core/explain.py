@@ -102,14 +102,26 @@ def reason(record: EvidenceRecord) -> str:
         return f"the budget ended the testing of {steps} before it could tell"
     if steps := which(record, too_seldom):
         return f"too seldom was anything else written at {steps}"
-    if mute := [test for test in tests if test.different]:
-        return f"where it wrote something else at {named(record, mute)}, it came to no answer"
+    if steps := which(record, mute):
+        return f"where it wrote something else at {steps}, it came to no answer"
+    if steps := which(record, lone):
+        return f"there was no answer to compare with at {steps}"
     return f"whenever {named(record, tests)} was written anew, it said the same"
 
 
 def which(record: EvidenceRecord, why: Callable[[StepTest], bool]) -> str:
     """The steps whose tests `why` holds of; "" for none."""
     return named(record, sorted(filter(why, record.tests), key=lambda test: test.step))
+
+
+def mute(test: StepTest) -> bool:
+    """Something else was written, and no answer came of it."""
+    return test.different > 0 and not any(count for text, count in test.different_answers.items() if text)
+
+
+def lone(test: StepTest) -> bool:
+    """What was written instead came to answers, and nothing that kept to the step did."""
+    return test.different > 0 and test.p_value is None and not mute(test)
 
 
 def cut_short(test: StepTest) -> bool:

@@ -39,6 +39,9 @@ CHANCE = counted(
 )
 SAME = counted(0, 6, {"9 eggs": 7}, {}, None, False)
 MUTE = counted(2, 9, {"9 eggs": 10}, {"": 4}, None, False, Alternative("Step 3: And so on.", 4, {"": 4}))
+LONE = counted(
+    2, 6, {"9 eggs": 1, "": 7}, {"12 eggs": 5}, None, False, Alternative("Step 3: So 12.", 5, {"12 eggs": 5})
+)
 SELDOM = counted(0, 13, {"9 eggs": 21}, {"12 eggs": 2}, 0.03, False, Alternative("Step 1: Eggs.", 2, {"12 eggs": 2}))
 UNCLEAR = replace(
     counted(
@@ -78,6 +81,7 @@ RECORDS = {
     "two that were not": record(HALF, CHANCE),
     "only the same": record(SAME),
     "no answers": record(SAME, MUTE),
+    "no answer to compare with": record(LONE),
     "too seldom": record(SELDOM),
     "not clear enough": record(SELDOM, UNCLEAR),
     "the budget": record(SELDOM, CUT),

@@ -111,3 +111,14 @@ def test_no_changed_sentence_is_accepted_in_other_words(which, names, data):
     true = true_sentences(record, text)
     accepted = [claim.sentence for claim in claims(record, changed)[before:] if claim.accepted]
     assert [sentence for sentence in accepted if comparable(record, sentence) not in true] == []
+
+
+def test_where_nothing_kept_came_to_an_answer_no_answer_is_denied_that_was_given():
+    record = RECORDS["no answer to compare with"]
+    brief = candidates(record)[0].text
+    assert "No decisive choice was found: there was no answer to compare with at step 3" in brief
+    assert "came to no answer" not in brief
+    assert rejected(record, brief.replace("there was no answer to compare with", "where it kept to it, 12 eggs won"))
+    assert rejected(
+        RECORDS["no answers"], "No decisive choice was found: there was no answer to compare with at step 3."
+    )
