@@ -93,7 +93,6 @@ def verdict(record: EvidenceRecord) -> str:
 
 def reason(record: EvidenceRecord) -> str:
     """Why nothing was found, of the tests that say most: those compared, else those that found other ways."""
-    tests = sorted(record.tests, key=lambda test: test.step)
     if steps := which(record, like_chance):
         return f"writing {steps} anew did not change the answers more than chance could"
     if steps := which(record, unclear):
@@ -106,7 +105,7 @@ def reason(record: EvidenceRecord) -> str:
         return f"where it wrote something else at {steps}, it came to no answer"
     if steps := which(record, lone):
         return f"there was no answer to compare with at {steps}"
-    return f"whenever {named(record, tests)} was written anew, it said the same"
+    return f"whenever {which(record, lambda test: not test.different)} was written anew, it said the same"
 
 
 def which(record: EvidenceRecord, why: Callable[[StepTest], bool]) -> str:
