@@ -68,7 +68,7 @@ QUANTITIES: Synonyms = (
 
 VERBS: Synonyms = (
     ("ended without a readable answer", f"(?:came to|gave|reached|led to|found|ended (?:in|with)) no {UNREADABLE}"),
-    ("without a readable answer", f"(?:without(?: an?| any)?|with no|no) {UNREADABLE}"),
+    ("without a readable answer", f"(?:without(?: an?| any)?|with no|no) {UNREADABLE}(?! to compare)"),
     (
         "answered",
         f"(?:gave|chose|picked|selected) (?:the|its) answer(?= {OPEN})|gave(?= {ANY} as (?:the|its) answer)",
