@@ -5,7 +5,11 @@ from celery import shared_task
 
 @shared_task(name="inference.work")  # type: ignore[untyped-decorator]  # celery is untyped
 def work() -> None:
-    """Make what one waiting trace still lacks. Safe to run at any time, twice and at once: a claim decides."""
-    from inference import worker
+    """Make what one waiting trace still lacks. Safe to run at any time, twice and at once: a claim decides.
 
-    worker.work_on_next()
+    Whoever found work rings for the next trace: fewer bells than traces were rung, and the sweeper is slow.
+    """
+    from inference import queue, worker
+
+    if worker.work_on_next():
+        queue.ring()

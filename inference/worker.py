@@ -78,21 +78,22 @@ def feature_cache(model: core.LanguageModel) -> FeatureCache:
 # -- one trace -----------------------------------------------------------------------------------------------------
 
 
-def work_on_next() -> None:
-    """Claim the next waiting trace and make what it lacks. What cannot be made fails with its reason.
+def work_on_next() -> bool:
+    """Claim the next waiting trace and make what it lacks; whether there was one. What cannot be made fails with its
+    reason.
 
     An error that nobody foresaw is left to Celery's log: the lease runs out and another bell tries again, ATTEMPTS
     times in all.
     """
     first = takeable().first()
     if first is None or stop.is_set():
-        return
+        return False
     try:
         source = source_of(first)  # before the claim: loading may outlast a lease
     except LOADING_ERRORS as error:
         what = "server of {!r} cannot be asked" if queue.is_api(first.model) else "model {!r} could not be loaded"
         fail_all(first, f"The {what.format(first.model)}: {error}")
-        return
+        return True
     for row in queue.waiting().filter(model=first.model, revision=first.revision)[: queue.MOST_BELLS]:
         try:
             load_similarity(row, source)  # before the claim, too
@@ -100,7 +101,8 @@ def work_on_next() -> None:
             fail_all(row, str(error), explainer__method=models.Explainer.Method.INVERSE)
         if queue.claim(row):
             _make(row, source)
-            return
+            return True
+    return False
 
 
 def takeable() -> TraceQuerySet:

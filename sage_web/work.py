@@ -67,11 +67,14 @@ class Worker:
 
     def stop(self, timeout: float) -> bool:
         """Ask the running task to hand its work back, wait at most `timeout` seconds; return whether all stopped."""
-        from inference import worker
+        from inference import queue, worker
 
         worker.stop.set()
         self._stopping.set()
         state.should_stop = os.EX_OK  # read by the consumer between two messages
+        if settings.EMBEDDED:
+            for _ in range(2):  # the consumer waits two seconds for a message, and once more when it is to stop
+                queue.ring()
         self._thread.join(timeout)
         state.should_stop = None if not self._thread.is_alive() else os.EX_OK
         return not self._thread.is_alive()

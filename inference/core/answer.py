@@ -18,7 +18,7 @@ ANNOUNCED = r"(?:final\s+)?answer\s*(?:is\s*:?|:)"
 CUE = re.compile(rf"\b{ANNOUNCED}(?!\W*\b{ANNOUNCED})\s*(?P<value>[^\n]*)", re.IGNORECASE)
 LETTER = re.compile(r"^\W*(?:option\s+|choice\s+)?([A-Za-z])(?:\W*$|\s*[).:])", re.IGNORECASE)
 WORD = re.compile(r"[^\W_]+")
-PART = re.compile(f"({NUMERAL.pattern})|{WORD.pattern}", re.IGNORECASE)
+PART = re.compile(rf"{NUMERAL.pattern}|\d+|[^\W\d_]+", re.IGNORECASE)
 DENIAL = re.compile(r"\b(?:no|not|never|none|nothing|cannot|without)\b|n['’]t\b", re.IGNORECASE)
 OVERLAP = 0.5
 AROUND = " \t*_`\"'“”‘’«».,;:"  # what may stand around a stated text and is no part of it
@@ -76,9 +76,9 @@ def answer_key(text: str, asks: str) -> str:
         return text
     if asks == "number":
         return canonical(text)
-    plain = ungrouped(text)
-    parts = [canonical(one[0]) if one[1] else one[0].casefold() for one in PART.finditer(plain)]
-    return " ".join(parts) or plain.casefold()
+    plain = ungrouped(text.casefold())
+    found = (part[0] for part in PART.finditer(plain))
+    return " ".join(canonical(part) if NUMERAL.fullmatch(part) else part for part in found) or plain
 
 
 def match_option(value: str, options: Sequence[str]) -> Answer | None:

@@ -141,7 +141,7 @@ def migrate(*targets):
     return executor.loader.project_state(list(targets)).apps
 
 
-def test_heads_that_were_in_use_before_the_log_are_taken_over(shared_db):
+def test_heads_that_were_in_use_before_the_log_are_taken_over(transactional_db):
     old = migrate(("inference", "0002_untrained_head")).get_model("inference", "HeadVersion")
     try:
         for number in (1, 2):

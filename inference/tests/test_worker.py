@@ -14,6 +14,7 @@ from inference.core import inverse, prose
 from inference.core.decode import Sampling
 from inference.core.similarity import SimilarityError
 from inference.models import Explainer, Explanation, Problem, ProblemSet, Trace
+from inference.tasks import work
 
 
 @pytest.fixture
@@ -44,6 +45,18 @@ def ask_all(problems: list[Problem], explainers: list[Explainer]) -> None:
 def work_until_done() -> None:
     while queue.waiting().exists():
         worker.work_on_next()
+
+
+def test_one_bell_is_enough_for_all_that_waits(
+    stand_in: Any, problems: list[Problem], explainers: list[Explainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bells = [work]
+    monkeypatch.setattr(queue, "ring", lambda: bells.append(work))
+    ask_all(problems, explainers)
+    while bells:
+        bells.pop()()
+    assert not queue.waiting().exists()
+    assert Explanation.objects.ready().count() == 6
 
 
 def test_all_methods_are_made_from_one_trace(

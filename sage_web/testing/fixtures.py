@@ -28,19 +28,23 @@ def model_folder() -> Path:
     return Path(weights.resolve(weights.DEFAULT_MODEL, kept, print))
 
 
-@pytest.fixture
-def shared_db(transactional_db: None) -> None:
-    """A database that other threads and processes see too.
+@pytest.fixture(scope="session", autouse=True)
+def untrained_head() -> None:
+    """A test whose database others see ends with emptied tables; what a migration had put there for good is put back."""
+    from django.apps import apps
+    from django.db.models.signals import post_migrate
 
-    Such a test ends with emptied tables, so what a migration had put there for good is put back for the next.
-    """
+    post_migrate.connect(put_back, sender=apps.get_app_config("inference"))
+
+
+def put_back(**_: object) -> None:
     from inference.models import HeadVersion
 
     HeadVersion.objects.get_or_create(number=0)
 
 
 @pytest.fixture
-def live_app(shared_db: None) -> Iterator[str]:
+def live_app(transactional_db: None) -> Iterator[str]:
     """The address of a real server in a thread: pages and WebSockets, as `manage.py serve` runs them."""
     from channels.layers import channel_layers
 

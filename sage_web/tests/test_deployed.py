@@ -24,7 +24,7 @@ PATIENCE = 240  # seconds; on an idle machine it takes a tenth of that
 
 
 @pytest.fixture
-def deployed(shared_db, tmp_path, model_folder):
+def deployed(transactional_db, tmp_path, model_folder):
     """The environment of processes that share the test's own database and broker."""
     (tmp_path / "models").symlink_to(model_folder.parent)
     url = urlsplit(settings.DATABASE_URL)._replace(path="/" + connection.settings_dict["NAME"])
@@ -32,7 +32,7 @@ def deployed(shared_db, tmp_path, model_folder):
 
 
 @pytest.fixture
-def study(shared_db):
+def study(transactional_db):
     problem_set = ProblemSet.objects.create(slug="one", name="One problem")
     Problem.objects.create(
         problem_set=problem_set,

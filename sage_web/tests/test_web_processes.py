@@ -28,7 +28,7 @@ def test_as_many_processes_as_cores_unless_told(monkeypatch):
 
 
 @pytest.fixture
-def two(shared_db, tmp_path):
+def two(transactional_db, tmp_path):
     """The environment of a server with two processes on the tests' own database and broker."""
     url = urlsplit(settings.DATABASE_URL)._replace(path="/" + connection.settings_dict["NAME"])
     environment = {"DATABASE_URL": url.geturl(), "VAR_DIR": str(tmp_path), "HOST": "127.0.0.1", "PORT": "0"}

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.real, pytest.mark.model, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
-def deployed(shared_db, tmp_path, model_folder, monkeypatch):
+def deployed(transactional_db, tmp_path, model_folder, monkeypatch):
     """The environment of a worker process that shares the test's own database, broker and folder of heads."""
     (tmp_path / "models").symlink_to(model_folder.parent)
     monkeypatch.setattr(heads, "folder", lambda: tmp_path / "heads")
@@ -26,7 +26,7 @@ def deployed(shared_db, tmp_path, model_folder, monkeypatch):
 
 
 @pytest.fixture
-def study(shared_db):
+def study(transactional_db):
     problem_set = ProblemSet.objects.create(slug="one", name="One problem")
     question = "A basket holds 3 apples and 4 pears. How many pieces of fruit are in it?"
     about = {"kind": Problem.Kind.MATHS, "question": question, "options": ["5", "7", "9"], "gold": 1}

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inference.core import Problem
@@ -126,6 +126,7 @@ def test_the_key_is_the_number_and_its_own_key(digits, places):
         ("3.5 l", "35 l", False),
         ("🙂", "🙃", False),
         ("C", "c", True),
+        ("room B2", "Room b 2", True),
     ],
 )
 def test_texts_are_compared_by_words_and_numbers(one, other, same):
@@ -133,6 +134,10 @@ def test_texts_are_compared_by_words_and_numbers(one, other, same):
 
 
 @given(st.text(max_size=30))
+@example("_00")
+@example("..0A")
+@example("٣,0")
+@example("İ")
 def test_the_key_of_any_text_is_its_own_key(text):
     key = answer_key(text, "free")
     assert answer_key(key, "free") == key

@@ -327,7 +327,7 @@ from inference.tests.standin import stand_in_model
 model = stand_in_model("m")
 generate = model.generate
 def slow(*args, **options):
-    time.sleep(0.3)
+    time.sleep(0.1)
     return generate(*args, **options)
 model.generate = slow
 LanguageModel.load = classmethod(lambda *args, **options: model)
