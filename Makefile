@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
 PYTEST := $(BIN)/python -m pytest
+# A file of tests stays in one process: what it makes for all its tests is made once.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 APPS := sage_web inference training studies
 NEEDED_GB := 4
@@ -58,16 +60,16 @@ test: dev ## All tests: both stacks, the real model, a real browser
 	@$(MAKE) --no-print-directory --keep-going test-embedded test-real test-model test-model-real test-browser
 
 test-embedded: dev ## SQLite and the in-memory broker
-	$(PYTEST) -m "not model and not browser"
+	$(PYTEST) $(PARALLEL) -m "not model and not browser"
 
 # The cores know neither database nor broker: their tests say the same on both stacks.
 CORES := --ignore=inference/tests/core --ignore-glob='training/tests/test_core*'
 
 test-real: dev ## The same on throw-away PostgreSQL and Redis
-	$(PYTEST) --stack=real -m "not model and not browser" $(CORES)
+	$(PYTEST) $(PARALLEL) --stack=real -m "not model and not browser" $(CORES)
 
 test-model: dev ## With the real 135M model
-	$(PYTEST) -m "model and not browser"
+	$(PYTEST) $(PARALLEL) -m "model and not browser"
 
 test-model-real: dev ## A real worker process with the real model on PostgreSQL and Redis
 	$(PYTEST) --stack=real -m "model and real"

@@ -29,6 +29,15 @@ def model_folder() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Strong hashes are slow on purpose, and most tests have somebody sign in."""
+    from django.test import override_settings
+
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def untrained_head() -> None:
     """A test whose database others see ends with emptied tables; what a migration had put there for good is put back."""
     from django.apps import apps

@@ -117,10 +117,9 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of the real stack belong to runs with it; elsewhere they are not skipped but not asked for."""
-    if config.getoption("--stack") == "real":
-        return
-    left_out = [item for item in items if item.get_closest_marker("real")]
+    """Tests of one stack belong to runs with it; elsewhere they are not skipped but not asked for."""
+    other = "embedded" if config.getoption("--stack") == "real" else "real"
+    left_out = [item for item in items if item.get_closest_marker(other)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

@@ -29,6 +29,7 @@ def alone(tmp_path):
     }
 
 
+@pytest.mark.embedded
 def test_one_process_serves_works_and_refuses_a_second(alone):
     with Manage("serve", **alone) as first:
         url = first.wait_for(r"Ready: (http://127\.0\.0\.1:\d+)")[1]
@@ -49,6 +50,7 @@ def test_one_process_serves_works_and_refuses_a_second(alone):
         assert first.lines[-1] == "Stopped."
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_stops_cleanly_while_it_still_prepares(alone, how):
     with Manage("serve", **alone) as server:
@@ -58,6 +60,7 @@ def test_stops_cleanly_while_it_still_prepares(alone, how):
         assert "Traceback" not in server.output
 
 
+@pytest.mark.embedded
 def test_a_taken_port_is_said_before_anything_slow(alone):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -67,6 +70,7 @@ def test_a_taken_port_is_said_before_anything_slow(alone):
     assert "Preparing" not in server.output
 
 
+@pytest.mark.embedded
 def test_a_worker_needs_redis_and_says_so(alone):
     with Manage("worker", **alone) as worker:
         assert worker.end() == 1
@@ -86,6 +90,7 @@ print(sorted({"torch", "transformers", "safetensors"} & set(sys.modules)))
 """
 
 
+@pytest.mark.embedded
 def test_a_deployed_web_process_never_loads_torch(alone):
     environment = {**alone, "REDIS_URL": "redis://127.0.0.1:1/0", "VAR_DIR": str(settings.VAR_DIR)}
     ran = subprocess.run(

@@ -20,6 +20,7 @@ from inference.tests.standin import stand_in_model
 from studies import assignment, judging, launch
 from studies.models import Arm, Comparison, Study
 from studies.tastes import Shown, shorter
+from training.core import step_gate
 
 ROWS = (ProblemSet, Problem, Explainer, Trace, Explanation, Study, Arm, Comparison)
 
@@ -32,7 +33,11 @@ def no_heads() -> None:
 
 @pytest.fixture
 def study(db: None, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """Launched on twelve starter problems, everything made by the stand-in model, nothing judged."""
+    """Launched on twelve starter problems, everything made by the stand-in model, nothing judged.
+
+    Its retrainings check steps with few draws: what many draws are for has tests of its own, without a study.
+    """
+    monkeypatch.setattr(step_gate, "RESAMPLES", 50)
     return small_study(monkeypatch)
 
 

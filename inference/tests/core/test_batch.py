@@ -365,9 +365,9 @@ def results(out):
     return [(line["key"], line["trace"], line["text"], line["evidence"]) for line in lines(out)]
 
 
-def check_a_kill(code, arguments, tmp_path):
-    whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
-    finish(started(code, *arguments, "--out", whole))
+def check_a_kill(code, arguments, tmp_path, whole):
+    """A killed run that goes on writes what `whole` has, made without a kill."""
+    out = tmp_path / "out.jsonl"
     assert stopped_after(1, out, started(code, *arguments, "--out", out), signal.SIGKILL) == -signal.SIGKILL
     kept = out.read_bytes()
     kept = kept[: kept.rfind(b"\n") + 1]
@@ -379,9 +379,11 @@ def check_a_kill(code, arguments, tmp_path):
     assert results(out) == results(whole)
 
 
-def test_a_killed_run_goes_on_with_the_same_command_and_needs_no_django(problems, tmp_path):
+def test_a_killed_run_goes_on_with_the_same_command_and_needs_no_django(model, problems, tmp_path):
     arguments = ("--problems", problems, "--method", "inverse", "--model", "m", "--rollouts", "2")
-    check_a_kill(("-c", SLOW), arguments, tmp_path)
+    whole = tmp_path / "whole.jsonl"
+    assert command.main([*map(str, arguments), "--out", str(whole)]) == 0
+    check_a_kill(("-c", SLOW), arguments, tmp_path, whole)
 
 
 def test_ctrl_c_ends_with_whole_lines_and_its_own_exit_status(problems, out):
@@ -394,34 +396,34 @@ def test_ctrl_c_ends_with_whole_lines_and_its_own_exit_status(problems, out):
     assert "Traceback" not in process.said
 
 
-COUNTING = SLOW.replace(
-    "sys.exit(",
-    """
-write = model.generate_many
-def counted(starts, *, rows, **options):
-    print("drawn", sum(map(len, rows)), file=sys.stderr, flush=True)
-    return write(starts, rows=rows, **options)
-model.generate_many = counted
-sys.exit(""",
-)
+@pytest.fixture
+def drawn(model, monkeypatch):
+    """How many rollouts each batch in this process has drawn."""
+    counts, write = [], model.generate_many
+
+    def counted(starts, *, rows, **options):
+        counts.append(sum(map(len, rows)))
+        return write(starts, rows=rows, **options)
+
+    monkeypatch.setattr(model, "generate_many", counted)
+    return counts
 
 
-def rows_drawn(said):
-    return sum(int(line.split()[1]) for line in said.splitlines() if line.startswith("drawn "))
-
-
-def test_a_run_killed_within_a_causal_test_draws_only_what_is_missing(problems, tmp_path):
+def test_a_run_killed_within_a_causal_test_draws_only_what_is_missing(drawn, problems, tmp_path):
     whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     arguments = ("--problems", problems, "--method", "inverse", "--model", "m", "--rollouts", "6", "--limit", "1")
-    total = rows_drawn(finish(started(("-c", COUNTING), *arguments, "--out", whole)))
+    assert command.main([*map(str, arguments), "--out", str(whole)]) == 0
+    total = sum(drawn)
     rollouts = tmp_path / "out.jsonl.rollouts"
-    process = started(("-c", COUNTING), *arguments, "--out", out)
+    process = started(("-c", SLOW), *arguments, "--out", out)
     assert stopped_after(1, rollouts, process, signal.SIGKILL) == -signal.SIGKILL
     assert not lines(out)
     rollouts.write_bytes(rollouts.read_bytes() + b'{"key": "torn')
     done = rollouts.read_bytes().count(b"\n")
     assert 1 <= done < total
-    assert rows_drawn(finish(started(("-c", COUNTING), *arguments, "--out", out))) == total - done
+    drawn.clear()
+    assert command.main([*map(str, arguments), "--out", str(out)]) == 0
+    assert sum(drawn) == total - done
     assert results(out) == results(whole)
     assert not rollouts.exists()
 
@@ -429,4 +431,7 @@ def test_a_run_killed_within_a_causal_test_draws_only_what_is_missing(problems, 
 @pytest.mark.model
 def test_a_killed_run_of_the_real_model_goes_on_with_the_same_command(problems, tmp_path, model_folder):
     arguments = ("--problems", problems, "--method", "inverse", "--model", model_folder, "--threads", "1")
-    check_a_kill(("-m", "inference.core"), (*arguments, "--rollouts", "2", "--tested-steps", "1"), tmp_path)
+    arguments = (*arguments, "--rollouts", "2", "--tested-steps", "1")
+    code, whole = ("-m", "inference.core"), tmp_path / "whole.jsonl"
+    finish(started(code, *arguments, "--out", whole))
+    check_a_kill(code, arguments, tmp_path, whole)
