@@ -39,7 +39,7 @@ def quick_passwords() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def untrained_head() -> None:
-    """A test whose database others see ends with emptied tables; what a migration had put there for good is put back."""
+    """Tests whose database others see end with emptied tables; what a migration put there for good is put back."""
     from django.apps import apps
     from django.db.models.signals import post_migrate
 
