@@ -49,3 +49,16 @@ def sharp():
         config = copy.deepcopy(module.config)
         config.initializer_range, config.num_hidden_layers = 0.8, 3
         return StandIn(type(module)(config), tokenizer, "sharp")
+
+
+@pytest.fixture
+def drawn(model, monkeypatch):
+    """How many rows each call of the module's own `model` drew."""
+    calls, write = [], model.generate_many
+
+    def counted(starts, *, rows, **options):
+        calls.append(sum(map(len, rows)))
+        return write(starts, rows=rows, **options)
+
+    monkeypatch.setattr(model, "generate_many", counted)
+    return calls

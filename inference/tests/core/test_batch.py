@@ -396,19 +396,6 @@ def test_ctrl_c_ends_with_whole_lines_and_its_own_exit_status(problems, out):
     assert "Traceback" not in process.said
 
 
-@pytest.fixture
-def drawn(model, monkeypatch):
-    """How many rollouts each batch in this process has drawn."""
-    counts, write = [], model.generate_many
-
-    def counted(starts, *, rows, **options):
-        counts.append(sum(map(len, rows)))
-        return write(starts, rows=rows, **options)
-
-    monkeypatch.setattr(model, "generate_many", counted)
-    return counts
-
-
 def test_a_run_killed_within_a_causal_test_draws_only_what_is_missing(drawn, problems, tmp_path):
     whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     arguments = ("--problems", problems, "--method", "inverse", "--model", "m", "--rollouts", "6", "--limit", "1")

@@ -126,19 +126,6 @@ class Memory:
         self.rows[key] = tokens
 
 
-@pytest.fixture
-def drawn(model, monkeypatch):
-    """How many rows each call drew."""
-    calls, write = [], model.generate_many
-
-    def counted(starts, *, rows, **options):
-        calls.append(sum(map(len, rows)))
-        return write(starts, rows=rows, **options)
-
-    monkeypatch.setattr(model, "generate_many", counted)
-    return calls
-
-
 def test_a_planted_choice_is_confirmed_early_and_the_others_draw_on_without_it(model, trace, drawn):
     choice, *others = ran(model, trace)
     assert (choice.stopped, choice.confirmed, choice.planned) == ("confirmed early", True, 24)
