@@ -1,6 +1,6 @@
 """Speed and memory of inverse reasoning: every stage beside a plain forward pass, and beside its peers, in one run.
 
-    python benchmarks/inverse.py [--parts invert probes whole rollouts peers] [--peers-python PYTHON] [--json FILE]
+    python benchmarks/inverse.py [--parts PART ...] [--peers-python PYTHON] [--json FILE]
 
 Works that are compared run in turns, so that other load hits them alike; ratios are of the fastest runs, and the
 median of the ratios of neighbouring runs stands beside them. PYTHON is that of a virtual environment with inseq and
@@ -21,10 +21,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from inverse_parts import passes, peers, probes, rollouts, table  # noqa: E402
+from inverse_parts import passes, peers, prepacked, probes, rollouts, table  # noqa: E402
 
 PARTS: dict[str, Callable[[Any, Any], Iterable[table.Row]]] = {
     "invert": passes.measure,
+    "prepacked": prepacked.measure,
     "probes": probes.measure,
     "whole": probes.whole,
     "rollouts": rollouts.measure,

@@ -35,8 +35,17 @@ class Tape:
 
     def listen(self, given: Attended, usual: Callable[[], Tensor]) -> Tensor:
         """Attend and reduce one layer. The output is that of `usual` up to rounding, which does not run."""
-        output, means = attended(given, self)
-        self.layers.append(means)
+        member, start = membership(self.bounds, given.key), self.bounds[self.first]
+        rows: list[Tensor] = []
+
+        def reduce(at: int, attention: Tensor) -> None:
+            if at + attention.shape[1] > start:
+                rows.append(seen(attention[:, max(0, start - at) :], member, self.each_head))
+
+        output = attended(given, reduce)
+        means = by_segment(rows, member, start)
+        means[..., : self.first, :] = torch.eye(member.shape[1], device=means.device)[: self.first]
+        self.layers.append(means.cpu())
         return output
 
     def flow(self) -> Tensor:
@@ -51,24 +60,22 @@ class Tape:
         return torch.stack(self.layers)
 
 
-def attended(given: Attended, tape: Tape) -> tuple[Tensor, Tensor]:
-    """One layer's attention: its output [1, R, H, D], and itself from segment to segment, float32 on the CPU.
+class InBlocks:
+    """A recorder of nothing: on a CPU, attention in blocks takes half the time of `sdpa` with a mask."""
 
-    The second is the mean over heads [S', S'], or [H, S', S'] for each.
-    """
-    member, start = membership(tape.bounds, given.key), tape.bounds[tape.first]
+    def listen(self, given: Attended, usual: Callable[[], Tensor]) -> Tensor:
+        return attended(given) if given.query.device.type == "cpu" else usual()
+
+
+def attended(given: Attended, look: Callable[[int, Tensor], None] = lambda at, attention: None) -> Tensor:
+    """One layer's output [1, R, H, D]; `look` gets its attention block by block, with the first row of each."""
     _, heads, count, _ = given.query.shape
     known = given.key.shape[2] - count
     output = given.value.new_empty(count, heads, given.value.shape[-1])
-    rows = []
     for at, attention in blocks(given, known):
-        end = at + attention.shape[1]
-        output[at - known : end - known] = weighed(attention, given.value[0]).transpose(0, 1)
-        if end > start:
-            rows.append(seen(attention[:, max(0, start - at) :], member, tape.each_head))
-    means = by_segment(rows, member, start)
-    means[..., : tape.first, :] = torch.eye(member.shape[1], device=means.device)[: tape.first]
-    return output[None], means.cpu()
+        output[at - known : at - known + attention.shape[1]] = weighed(attention, given.value[0]).transpose(0, 1)
+        look(at, attention)
+    return output[None]
 
 
 def weighed(attention: Tensor, value: Tensor) -> Tensor:
@@ -134,13 +141,15 @@ def block_attention(query: Tensor, key: Tensor, limits: Tensor) -> Tensor:
     # Queries are grouped by the key head that they share, rather than keys repeated for each query head.
     grouped = query.reshape(key.shape[0], -1, size)
     scores = (grouped @ key).float().view(heads, rows, -1)
-    scores[..., scores.shape[-1] - limits.shape[1] :].masked_fill_(~limits, float("-inf"))
+    closed = torch.where(limits, 0.0, float("-inf"))  # added to all heads, which is faster than filling each
+    scores[..., scores.shape[-1] - limits.shape[1] :] += closed
     return scores.softmax(-1)
 
 
 def limited(allowed: Tensor) -> Tensor:
     """The columns [R, W] of a mask [R, E] from the first on that some row may not see."""
-    return allowed[:, int(allowed.all(0).long().cumprod(0).sum()) :]
+    open_to_all = allowed.to(torch.uint8).amin(0)  # several times as fast as `all`
+    return allowed[:, int(open_to_all.cumprod(0).sum()) :]
 
 
 def rollout(attention: Tensor, start: int) -> Tensor:

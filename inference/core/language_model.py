@@ -17,6 +17,7 @@ from inference.core.decode import Row, Sampling, decode
 from inference.core.devices import check_device
 from inference.core.guide import AnswerGuide
 from inference.core.limits import check_context, install_recording
+from inference.core.prepacked import prepack
 from inference.core.records import Token
 from inference.core.rollouts import MAX_ROWS, Place, Start, Wanted, roll, row_numbers
 from inference.core.weights import check_source, commit_of, on_the_hub
@@ -42,6 +43,7 @@ class LanguageModel:
     def __init__(self, module: Any, tokenizer: Any, name: str, revision: str = "") -> None:
         self.module = module.eval().requires_grad_(False)
         install_recording(module)
+        prepack(module)
         self.tokenizer = tokenizer
         self.plain = settle_template(tokenizer)
         self.commit = ""

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from inference.core.attention import recording
 from inference.core.cache import PrefixCache
+from inference.core.flow import InBlocks
 from inference.core.language_model import LanguageModel
 
 Ids = tuple[int, ...]
@@ -140,19 +142,19 @@ def read(model: LanguageModel, ids: Ids, tree: Tree, cache: DynamicCache) -> lis
     positions = [*range(known, len(ids)), *(o.cut + d for o, d in zip(tree.owners, tree.depths, strict=True))]
     wanted = [path[len(probe.given) - 1 :] for probe, path in zip(tree.probes, tree.paths, strict=True)]
     kept = sorted({node for nodes in wanted for node in nodes})
-    logits = model.module(
-        input_ids=torch.tensor([[*ids[known:], *tree.ids]], device=model.device),
-        attention_mask=seen(tree, known, len(ids)).to(model.device)[None, None],
-        position_ids=torch.tensor([positions], device=model.device),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=torch.tensor(kept, device=model.device) + rest,
-    ).logits[0]
-    totals, row = logits.float().logsumexp(-1), {node: at for at, node in enumerate(kept)}
+    with recording(InBlocks()):
+        logits = model.module(
+            input_ids=torch.tensor([[*ids[known:], *tree.ids]], device=model.device),
+            attention_mask=seen(tree, known, len(ids)).to(model.device)[None, None],
+            position_ids=torch.tensor([positions], device=model.device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=torch.tensor(kept, device=model.device) + rest,
+        ).logits[0]
+    scores, row = logits.float().log_softmax(-1), {node: at for at, node in enumerate(kept)}
     found = []
     for probe, nodes in zip(tree.probes, wanted, strict=True):
-        rows = [row[node] for node in nodes]
-        found.append((logits[rows, list(probe.scored)].float() - totals[rows]).cpu())
+        found.append(scores[[row[node] for node in nodes], list(probe.scored)].cpu())
     return found
 
 

@@ -154,6 +154,4 @@ def read_batch(
 
 def told(logits: Tensor, ids: Tensor) -> Tensor:
     """Log-probabilities (nats) of tokens `ids` [T] under `logits` [T, V]."""
-    scores = logits.float()
-    chosen = scores.gather(1, ids[:, None].to(scores.device))[:, 0]
-    return (chosen - scores.logsumexp(-1)).cpu()
+    return -torch.nn.functional.cross_entropy(logits.float(), ids.to(logits.device), reduction="none").cpu()

@@ -224,7 +224,7 @@ def test_one_layer_that_is_not_recorded_is_enough_to_refuse():
 
 
 def test_scores_that_are_no_numbers_end_the_writing(own):
-    own.module.lm_head.weight[3] = float("nan")
+    own.module.model.norm.weight[0] = float("nan")
     with pytest.raises(NumbersError, match=r"scores for the next token are not numbers.*in float32"):
         reason(own, PROBLEM, ReasonSettings())
     with pytest.raises(NumbersError, match="scores for the next token"):
@@ -246,7 +246,7 @@ def test_a_word_that_can_never_come_is_no_bad_number(own):
 
 
 def test_a_pass_that_computes_no_numbers_is_no_inversion(own, trace):
-    own.module.model.layers[0].mlp.down_proj.weight[0] = float("nan")
+    own.module.model.layers[0].post_attention_layernorm.weight[0] = float("nan")
     with pytest.raises(NumbersError, match=r"hidden states are not all numbers.*load it again"):
         invert(own, trace)
 

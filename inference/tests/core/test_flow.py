@@ -98,8 +98,19 @@ def test_a_recorded_layer_gives_what_sdpa_gives(rows, masked):
     query, told = query[:, :, -rows:], mask[None, None, -rows:]
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, told, enable_gqa=True)
     given = attention.Attended(0, query, key, value, told if masked else None, None)
-    output, _ = flow.attended(given, Tape(BOUNDS, BOUNDS.index(149)))
-    torch.testing.assert_close(output, expected.transpose(1, 2), atol=1e-5, rtol=1e-5)
+    for recorder in (Tape(BOUNDS, BOUNDS.index(149)), flow.InBlocks()):
+        output = recorder.listen(given, never)
+        torch.testing.assert_close(output, expected.transpose(1, 2), atol=1e-5, rtol=1e-5)
+
+
+def never():
+    raise AssertionError("the usual attention is not asked for")
+
+
+def test_another_device_than_a_cpu_keeps_its_usual_attention():
+    elsewhere, usual = torch.empty(1, 2, 4, 8, device="meta"), torch.ones(1)
+    given = attention.Attended(0, elsewhere, elsewhere, elsewhere, None, None)
+    assert flow.InBlocks().listen(given, lambda: usual) is usual
 
 
 def test_a_layer_that_adds_a_bias_to_its_scores_does_not_count_as_recorded():

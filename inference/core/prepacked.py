@@ -1,0 +1,74 @@
+"""Linear layers whose weights lie in oneDNN's own blocked layout, on a CPU in float32.
+
+The usual product lays a weight out anew at each call, which costs most where few rows meet it, as in a batch of
+rollouts. Here it is done once, on loading ("weight prepacking"); results differ by rounding alone.
+`benchmarks/inverse.py --parts prepacked` compares both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ROWS = 64  # a hint: for how many rows the layout should be best
+
+
+def prepack(module: torch.nn.Module) -> None:
+    """Replace linear layers in place, on other devices and of other types none; their weights are frozen for good.
+
+    An output layer that shares its weight with the embeddings gets one of its own (in the default model a fifth more
+    memory): every token that is written goes through it.
+    """
+    for parent in list(module.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) is torch.nn.Linear and fits(layer.weight):
+                setattr(parent, name, PrepackedLinear(layer))
+
+
+def fits(weight: Tensor) -> bool:
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return there and weight.device.type == "cpu" and weight.dtype == torch.float32
+
+
+class PrepackedLinear(torch.nn.Module):
+    """What `layer` computes: [..., in] -> [..., out]. Gradients flow to its input alone."""
+
+    def __init__(self, layer: torch.nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), ROWS)
+        self.bias = layer.bias
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PrepackedLinear:
+        return self  # nothing in it ever changes
+
+    @property
+    def weight(self) -> Tensor:
+        """A copy in the usual layout, [out, in]: for code that looks at a layer's weight."""
+        return self.packed.to_dense()
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if not rows.requires_grad:
+            return product(rows, self.packed, self.bias)
+        result: Tensor = Product.apply(rows, self.packed, self.bias)  # type: ignore[no-untyped-call]
+        return result
+
+
+def product(rows: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
+    return result
+
+
+class Product(torch.autograd.Function):
+    """`product` with a gradient for the rows."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+        context.packed = packed
+        return product(rows, packed, bias)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient @ context.packed.to_dense(), None, None
