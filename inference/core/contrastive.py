@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.core.attention import Attended, recording
-from inference.core.flow import blocks, by_segment, membership
+from inference.core.flow import Limits, blocks, by_segment, membership
 from inference.core.inversion import segmented
 from inference.core.language_model import LanguageModel
 from inference.core.limits import device_memory
@@ -32,6 +32,7 @@ class ContrastTape:
     bounds: tuple[int, ...]
     first: int
     layers: list[Tensor] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
 
     def listen(self, given: Attended, usual: Callable[[], Tensor]) -> Tensor:
         """Wait for the gradient of the output [1, T, H, D]; the backward pass meets the last layer first."""
@@ -44,7 +45,7 @@ class ContrastTape:
         """grad [H, T, D] of the attention's output."""
         member, start = membership(self.bounds, given.key), self.bounds[self.first]
         rows, value = [], given.value[0]
-        for at, attention in blocks(given, start):
+        for at, attention in blocks(given, start, self.limits):
             heads, count, end = attention.shape
             grouped = grad[:, at : at + count].reshape(value.shape[0], -1, grad.shape[-1])
             pull = (grouped @ value[:, :end].transpose(1, 2)).float().view(heads, count, end)

@@ -20,6 +20,38 @@ CELLS = 2**20  # heads × rows × T: the working memory, whatever T is
 
 
 @dataclass
+class Limits:
+    """What the rows of a block may not see, worked out once for all layers that share a mask."""
+
+    mask: Tensor | None = None
+    known: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def closed(self, given: Attended, at: int, end: int) -> Tensor:
+        """[end - at, W]: minus infinity for those of the last W keys before `end` that a row may not see, else 0.
+
+        All rows see the keys before: those are most, and need no mask.
+        """
+        if given.mask is not self.mask:
+            self.mask, self.known = given.mask, {}
+        if (at, end) not in self.known:
+            allowed = later(end - at, given) if given.mask is None else limited(given.mask[0, 0], given, at, end)
+            self.known[at, end] = torch.where(allowed, 0.0, float("-inf"))
+        return self.known[at, end]
+
+
+def later(rows: int, given: Attended) -> Tensor:
+    """Without a mask, rows do not see the keys behind their own."""
+    return torch.ones(rows, rows, dtype=torch.bool, device=given.query.device).tril()
+
+
+def limited(mask: Tensor, given: Attended, at: int, end: int) -> Tensor:
+    """The columns [end - at, W] of the rows of a mask [R, T], from the first on that one of them may not see."""
+    before = given.key.shape[2] - given.query.shape[2]
+    allowed = mask[at - before : end - before, :end]
+    return allowed[:, int(allowed.all(0).long().cumprod(0).sum()) :]
+
+
+@dataclass
 class Tape:
     """What one forward pass leaves behind. Segment s covers tokens [bounds[s], bounds[s + 1]).
 
@@ -32,6 +64,7 @@ class Tape:
     first: int
     each_head: bool = False
     layers: list[Tensor] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
 
     def listen(self, given: Attended, usual: Callable[[], Tensor]) -> Tensor:
         """Attend and reduce one layer. The output is that of `usual` up to rounding, which does not run."""
@@ -42,7 +75,7 @@ class Tape:
             if at + attention.shape[1] > start:
                 rows.append(seen(attention[:, max(0, start - at) :], member, self.each_head))
 
-        output = attended(given, reduce)
+        output = attended(given, self.limits, reduce)
         means = by_segment(rows, member, start)
         means[..., : self.first, :] = torch.eye(member.shape[1], device=means.device)[: self.first]
         self.layers.append(means.cpu())
@@ -61,18 +94,30 @@ class Tape:
 
 
 class InBlocks:
-    """A recorder of nothing: on a CPU, attention in blocks takes half the time of `sdpa` with a mask."""
+    """A recorder of nothing: on a CPU, attention in blocks takes half the time of `sdpa` with a mask.
+
+    `then` is a layer, and what is called once its attention is done.
+    """
+
+    def __init__(self, then: tuple[int, Callable[[], None]] = (-1, lambda: None)) -> None:
+        self.limits, self.then = Limits(), then
 
     def listen(self, given: Attended, usual: Callable[[], Tensor]) -> Tensor:
-        return attended(given) if given.query.device.type == "cpu" else usual()
+        output = attended(given, self.limits) if given.query.device.type == "cpu" else usual()
+        layer, call = self.then
+        if given.layer == layer:
+            call()
+        return output
 
 
-def attended(given: Attended, look: Callable[[int, Tensor], None] = lambda at, attention: None) -> Tensor:
+def attended(
+    given: Attended, limits: Limits, look: Callable[[int, Tensor], None] = lambda at, attention: None
+) -> Tensor:
     """One layer's output [1, R, H, D]; `look` gets its attention block by block, with the first row of each."""
     _, heads, count, _ = given.query.shape
     known = given.key.shape[2] - count
     output = given.value.new_empty(count, heads, given.value.shape[-1])
-    for at, attention in blocks(given, known):
+    for at, attention in blocks(given, known, limits):
         output[at - known : at - known + attention.shape[1]] = weighed(attention, given.value[0]).transpose(0, 1)
         look(at, attention)
     return output[None]
@@ -103,7 +148,7 @@ def by_segment(rows: list[Tensor], member: Tensor, start: int) -> Tensor:
     return own.T @ torch.cat(rows, dim=-2) / own.sum(0).clamp(min=1)[:, None]
 
 
-def blocks(given: Attended, start: int) -> Iterator[tuple[int, Tensor]]:
+def blocks(given: Attended, start: int, limits: Limits) -> Iterator[tuple[int, Tensor]]:
     """The attention of tokens from `start` on, a few rows at a time: (first row, [H, rows, E] float32).
 
     Keys from E on are out of sight of all rows of a block. A block has at most CELLS numbers, or is one row.
@@ -114,14 +159,10 @@ def blocks(given: Attended, start: int) -> Iterator[tuple[int, Tensor]]:
     known = length - rows  # tokens whose keys came from a cache
     scaled = query * (size**-0.5 if given.scaling is None else given.scaling)
     step = max(1, min(BLOCK, CELLS // (heads * length)))
-    own = torch.ones(step, step, dtype=torch.bool, device=scaled.device).tril()
     for at in range(start, length, step):
         end = min(at + step, length)
-        if given.mask is None:
-            limits = own[: end - at, : end - at]
-        else:
-            limits = limited(given.mask[0, 0, at - known : end - known, :end])
-        yield at, block_attention(scaled[:, at - known : end - known], key[..., :end], limits)
+        own = scaled[:, at - known : end - known]
+        yield at, block_attention(own, key[..., :end], limits.closed(given, at, end))
 
 
 def membership(bounds: tuple[int, ...], like: Tensor) -> Tensor:
@@ -131,25 +172,17 @@ def membership(bounds: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(own, len(sizes)).float()
 
 
-def block_attention(query: Tensor, key: Tensor, limits: Tensor) -> Tensor:
+def block_attention(query: Tensor, key: Tensor, closed: Tensor) -> Tensor:
     """Attention [H, R, E] float32 of R query rows; every row may look somewhere.
 
-    query [H, R, D] scaled; key [H_kv, D, E]; limits [R, W] bool: where each row may look among the last W keys. All
-    rows see the E - W before: those are most, and need no mask.
+    query [H, R, D] scaled; key [H_kv, D, E]; closed [R, W] is added to the scores of the last W keys.
     """
     heads, rows, size = query.shape
     # Queries are grouped by the key head that they share, rather than keys repeated for each query head.
     grouped = query.reshape(key.shape[0], -1, size)
     scores = (grouped @ key).float().view(heads, rows, -1)
-    closed = torch.where(limits, 0.0, float("-inf"))  # added to all heads, which is faster than filling each
-    scores[..., scores.shape[-1] - limits.shape[1] :] += closed
+    scores[..., scores.shape[-1] - closed.shape[1] :] += closed
     return scores.softmax(-1)
-
-
-def limited(allowed: Tensor) -> Tensor:
-    """The columns [R, W] of a mask [R, E] from the first on that some row may not see."""
-    open_to_all = allowed.to(torch.uint8).amin(0)  # several times as fast as `all`
-    return allowed[:, int(open_to_all.cumprod(0).sum()) :]
 
 
 def rollout(attention: Tensor, start: int) -> Tensor:

@@ -19,6 +19,7 @@ from inference.core.attention import recording
 from inference.core.cache import PrefixCache
 from inference.core.flow import InBlocks
 from inference.core.language_model import LanguageModel
+from inference.core.prepacked import trim, trimmable
 
 Ids = tuple[int, ...]
 
@@ -142,14 +143,15 @@ def read(model: LanguageModel, ids: Ids, tree: Tree, cache: DynamicCache) -> lis
     positions = [*range(known, len(ids)), *(o.cut + d for o, d in zip(tree.owners, tree.depths, strict=True))]
     wanted = [path[len(probe.given) - 1 :] for probe, path in zip(tree.probes, tree.paths, strict=True)]
     kept = sorted({node for nodes in wanted for node in nodes})
-    with recording(InBlocks()):
+    rows = torch.tensor(kept, device=model.device) + rest
+    with trimmable(), recording(InBlocks(then=(model.layers - 1, lambda: trim(len(positions), rows)))):
         logits = model.module(
             input_ids=torch.tensor([[*ids[known:], *tree.ids]], device=model.device),
             attention_mask=seen(tree, known, len(ids)).to(model.device)[None, None],
             position_ids=torch.tensor([positions], device=model.device),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=torch.tensor(kept, device=model.device) + rest,
+            logits_to_keep=rows,
         ).logits[0]
     scores, row = logits.float().log_softmax(-1), {node: at for at, node in enumerate(kept)}
     found = []

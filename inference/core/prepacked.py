@@ -7,6 +7,9 @@ rollouts. Here it is done once, on loading ("weight prepacking"); results differ
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -51,7 +54,7 @@ class PrepackedLinear(torch.nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         if not rows.requires_grad:
-            return product(rows, self.packed, self.bias)
+            return in_part(rows, self.packed, self.bias)
         result: Tensor = Product.apply(rows, self.packed, self.bias)  # type: ignore[no-untyped-call]
         return result
 
@@ -59,6 +62,37 @@ class PrepackedLinear(torch.nn.Module):
 def product(rows: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
     result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
     return result
+
+
+_needed: ContextVar[tuple[int, Tensor] | None] = ContextVar("sage_needed", default=None)
+
+
+@contextmanager
+def trimmable() -> Iterator[None]:
+    """`trim` holds until the end of this, and for other threads' passes not at all."""
+    token = _needed.set(None)
+    try:
+        yield
+    finally:
+        _needed.reset(token)
+
+
+def trim(total: int, needed: Tensor) -> None:
+    """From here on anything comes only of the rows `needed` [N] of the `total` in a pass; others may be 0.
+
+    So it is after the attention of the last layer, where rows no longer meet.
+    """
+    _needed.set((total, needed))
+
+
+def in_part(rows: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    """The `product` of rows [1, T, in], or of those that are needed."""
+    found = _needed.get()
+    if found is None or rows.shape[:-1] != (1, found[0]):
+        return product(rows, packed, bias)
+    made = rows.new_zeros(1, found[0], packed.shape[0])
+    made[:, found[1]] = product(rows[:, found[1]], packed, bias)
+    return made
 
 
 class Product(torch.autograd.Function):

@@ -1,11 +1,12 @@
 """Prepacked layers compute what they replace, and only such are replaced as can be."""
 
 import copy
+from threading import Thread
 
 import pytest
 import torch
 
-from inference.core.prepacked import PrepackedLinear, prepack
+from inference.core.prepacked import PrepackedLinear, prepack, trim, trimmable
 
 
 def linear(bias=True, dtype=torch.float32):
@@ -72,3 +73,28 @@ def test_a_copy_of_a_model_shares_what_never_changes():
     module = torch.nn.Sequential(linear())
     prepack(module)
     assert copy.deepcopy(module)[0] is module[0]
+
+
+def test_rows_that_nothing_comes_of_are_not_computed():
+    layer, rows = PrepackedLinear(linear()), torch.randn(1, 9, 37)
+    whole = layer(rows)
+    with trimmable():
+        assert torch.equal(layer(rows), whole)  # nothing is said yet
+        trim(9, torch.tensor([2, 7]))
+        made = layer(rows)
+        assert torch.equal(layer(rows[:, :8]), whole[:, :8])  # no rows of that pass
+        assert torch.equal(layer(rows[0]), whole[0])
+    torch.testing.assert_close(made[:, [2, 7]], whole[:, [2, 7]])
+    assert not made[:, [0, 1, 3, 4, 5, 6, 8]].any()
+    assert torch.equal(layer(rows), whole)
+
+
+def test_other_threads_do_not_know_what_is_needed_here():
+    layer, rows, found = PrepackedLinear(linear()), torch.randn(1, 9, 37), []
+    whole = layer(rows)
+    with trimmable():
+        trim(9, torch.tensor([2]))
+        other = Thread(target=lambda: found.append(layer(rows)))
+        other.start()
+        other.join()
+    assert torch.equal(found[0], whole)
