@@ -59,14 +59,14 @@ class NoTokenizer:
     eos_token_id = None
 
 
-def random_model(shape: dict[str, int], device: str, dtype: torch.dtype) -> LanguageModel:
+def random_module(shape: dict[str, int], device: str, dtype: torch.dtype) -> torch.nn.Module:
     torch.manual_seed(1)
     with torch.device(device):
         before = torch.get_default_dtype()
         torch.set_default_dtype(dtype)
         module = Qwen3ForCausalLM(Qwen3Config(**shape, max_position_embeddings=32768, tie_word_embeddings=True))
         torch.set_default_dtype(before)
-    return LanguageModel(module, NoTokenizer(), "random weights")
+    return module
 
 
 def random_trace(vocabulary: int, length: int) -> Trace:
@@ -133,7 +133,9 @@ def works(model: LanguageModel, trace: Trace, new: int) -> dict[str, Callable[[]
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     device, dtype = ("cpu", torch.float32) if options.small else ("cuda", torch.bfloat16)
-    model = random_model(SMALL if options.small else LARGE, device, dtype)
+    module = random_module(SMALL if options.small else LARGE, device, dtype)
+    parameters = sum(one.numel() for one in module.parameters())
+    model = LanguageModel(module, NoTokenizer(), "random weights")
     made = works(model, random_trace(model.module.config.vocab_size, options.tokens), options.new)
     seconds = timed(device, options.runs, made)
     best = {name: min(runs) for name, runs in seconds.items()}
@@ -141,7 +143,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
         "dtype": model.dtype_name,
-        "parameters": sum(one.numel() for one in model.module.parameters()),
+        "parameters": parameters,
         "tokens": options.tokens,
         "runs": options.runs,
         "plain_seconds": best["plain"],

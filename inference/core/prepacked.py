@@ -52,6 +52,11 @@ class PrepackedLinear(torch.nn.Module):
         """A copy in the usual layout, [out, in]: for code that looks at a layer's weight."""
         return self.packed.to_dense()
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """A model that is saved has the weights that it was loaded with."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}weight"] = self.weight
+
     def forward(self, rows: Tensor) -> Tensor:
         if not rows.requires_grad:
             return in_part(rows, self.packed, self.bias)

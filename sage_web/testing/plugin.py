@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from sage_web.testing.binaries import ServerNotFound
@@ -31,6 +32,7 @@ PLAIN = {
     "SAGE_SIMILARITY": "words",
     "SAGE_THREADS": "1",  # two threads are hardly faster for this model, and collapse when the machine is busy
 }
+hypothesis.settings.register_profile("untimed", parent=hypothesis.settings(), deadline=None)
 running: list[Server] = []
 header: list[str] = []
 
@@ -48,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """A wrapper, because it has to come before pytest-django's own hook, which loads the settings."""
     atexit.register(stop_servers)
+    hypothesis.settings.load_profile("untimed")  # no test is about time, and what comes first loads the libraries
     real = early_config.known_args_namespace.stack == "real"
     os.environ.update(PLAIN)
     os.environ["VAR_DIR"] = temporary_folder()

@@ -1,6 +1,7 @@
 """Text and tokens."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,3 +48,5 @@ def test_a_model_that_was_saved_loads_the_same(model, tmp_path):
     )
     chat = [{"role": "user", "content": "Hello?"}]
     assert loaded.encode_chat(chat) == model.encode_chat(chat)
+    ids = torch.tensor([model.encode("Hello?")])
+    assert torch.equal(loaded.module(ids).logits, model.module(ids).logits)

@@ -42,6 +42,15 @@ def test_the_weight_can_still_be_looked_at():
     assert torch.equal(PrepackedLinear(usual).weight, usual.weight)
 
 
+def test_what_is_saved_of_a_model_is_what_was_loaded():
+    module = torch.nn.Sequential(linear(), linear(bias=False))
+    before = {name: weight.clone() for name, weight in module.state_dict().items()}
+    prepack(module)
+    after = module.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+
+
 def test_every_linear_layer_is_replaced_wherever_it_hangs():
     module = torch.nn.Sequential(linear(), torch.nn.ModuleDict({"deep": torch.nn.Sequential(linear())}))
     prepack(module)
