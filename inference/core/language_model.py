@@ -37,7 +37,7 @@ class LanguageModel:
     `plain` says why the prompt is plain text and not the model's own chat template, "" where it is that. `commit` is
     that of the hub from which the model was loaded, "" for other sources.
 
-    Takes `module` over: its weights are frozen, its attention and, on a CPU in float32, its linear layers are replaced.
+    Takes `module` over: it freezes the weights, and replaces the attention and, on a CPU in float32, linear layers.
     Safe to use from several threads. Raises AttentionError for a model whose attention cannot be recorded.
     """
 
