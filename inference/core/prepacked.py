@@ -7,6 +7,7 @@ rollouts. Here it is done once, on loading ("weight prepacking"); results differ
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,19 +25,24 @@ def prepack(module: torch.nn.Module) -> None:
     An output layer that shares its weight with the embeddings gets one of its own (in the default model a fifth more
     memory): every token that is written goes through it.
     """
-    for parent in list(module.modules()):
-        for name, layer in list(parent.named_children()):
-            if type(layer) is torch.nn.Linear and fits(layer.weight):
-                setattr(parent, name, PrepackedLinear(layer))
+    for name, layer in list(module.named_children()):
+        if type(layer) is torch.nn.Linear and fits(layer.weight):
+            setattr(module, name, PrepackedLinear(layer))  # which frees the old one, before the next is made
+        else:
+            prepack(layer)
 
 
 def fits(weight: Tensor) -> bool:
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return there and weight.device.type == "cpu" and weight.dtype == torch.float32
+    known = there and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return known and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 class PrepackedLinear(torch.nn.Module):
-    """What `layer` computes: [..., in] -> [..., out]. Gradients flow to its input alone."""
+    """What `layer` computes: [..., in] -> [..., out]. Gradients flow to its input alone; the weight is no parameter.
+
+    It can be saved, but not loaded into, moved, pickled, tied again or used under autocast.
+    """
 
     def __init__(self, layer: torch.nn.Linear) -> None:
         super().__init__()
@@ -45,7 +51,11 @@ class PrepackedLinear(torch.nn.Module):
         self.bias = layer.bias
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PrepackedLinear:
-        return self  # nothing in it ever changes
+        """The packed weight never changes, and is shared."""
+        made = memo[id(self)] = type(self).__new__(type(self))
+        memo[id(self.packed)] = self.packed
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
 
     @property
     def weight(self) -> Tensor:

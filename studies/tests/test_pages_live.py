@@ -76,8 +76,11 @@ async def test_many_events_become_few_messages(study: Study, staff_client: Clien
     await message(opened)
     for _ in range(50):
         await change("inference")
-    await message(opened)
-    assert await opened.receive_nothing(timeout=1.5)
+    messages = 0
+    while not await opened.receive_nothing(timeout=1.5):
+        await message(opened)
+        messages += 1
+    assert 1 <= messages <= 5  # one a second, and a busy machine takes a few to send so many
     await opened.disconnect()
 
 

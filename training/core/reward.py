@@ -86,6 +86,7 @@ def run_fit(options: argparse.Namespace) -> None:
             record = {"settings": asdict(settings), "ties": options.ties, **numbers, **held_out_numbers(file, found)}
             (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
             Console(stderr=True).print_json(data=record)
+    state.destroy_process_group()  # a process that ends while its threads still wait for others aborts
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

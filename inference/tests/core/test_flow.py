@@ -107,10 +107,33 @@ def never():
     raise AssertionError("the usual attention is not asked for")
 
 
-def test_another_device_than_a_cpu_keeps_its_usual_attention():
-    elsewhere, usual = torch.empty(1, 2, 4, 8, device="meta"), torch.ones(1)
-    given = attention.Attended(0, elsewhere, elsewhere, elsewhere, None, None)
+@pytest.mark.parametrize(("device", "kind"), [("meta", True), ("cpu", False)])
+def test_another_device_and_another_kind_of_attention_stay_as_usual(device, kind):
+    states, usual = torch.ones(1, 2, 4, 8, device=device), torch.ones(1)
+    given = attention.Attended(0, states, states, states, None, None, plain=kind)
     assert flow.InBlocks().listen(given, lambda: usual) is usual
+
+
+def test_a_score_that_overflows_out_of_sight_changes_nothing():
+    query, key = torch.full((2, 2, 4), 1e4, dtype=torch.float16), torch.ones(2, 4, 2, dtype=torch.float16)
+    key[:, :, 1] = 1e3
+    closed = torch.tensor([[False, True], [False, True]])
+    assert torch.equal(flow.block_attention(query, key, closed), torch.tensor([1.0, 0.0]).expand(2, 2, 2))
+
+
+def test_limits_are_worked_out_once_and_only_narrow_ones_kept():
+    states = torch.ones(1, 1, 4 * BLOCK, 8)
+    causal = torch.ones(1, 1, 4 * BLOCK, 4 * BLOCK, dtype=torch.bool).tril()
+    limits = flow.Limits()
+    given = attention.Attended(0, states, states, states, causal, None)
+    found = limits.closed(given, BLOCK, 2 * BLOCK)
+    assert found.shape == (BLOCK, BLOCK - 1)
+    assert limits.closed(given, BLOCK, 2 * BLOCK) is found
+    window = attention.Attended(1, states, states, states, causal & ~causal.roll(2, 2), None)
+    wide = limits.closed(window, 3 * BLOCK, 4 * BLOCK)
+    assert wide.shape == (BLOCK, 4 * BLOCK)
+    assert not limits.known
+    assert torch.equal(wide, ~window.mask[0, 0, 3 * BLOCK :])
 
 
 def test_a_layer_that_adds_a_bias_to_its_scores_does_not_count_as_recorded():

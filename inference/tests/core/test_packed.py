@@ -11,7 +11,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from inference.core import LanguageModel
+from inference.core import LanguageModel, prepacked
 from inference.core.packed import Probe, grown, logprobs
 from inference.tests.standin import parts
 
@@ -85,6 +85,22 @@ def test_equals_one_pass_for_each_probe(which, cached):
     found = logprobs(model, IDS, PROBES, model.prefix(IDS[:cached]) if cached else None)
     for probe, made in zip(PROBES, found, strict=True):
         torch.testing.assert_close(made, alone(model, probe), atol=1e-4, rtol=0)
+
+
+def test_behind_the_last_attention_only_scored_rows_are_computed(monkeypatch):
+    model, rows, product = tiny((6, 2)), [], prepacked.product
+    prefix, probe = model.prefix(IDS), PROBES[0]
+
+    def noted(given, packed, bias):
+        rows.append(given.shape[1])
+        return product(given, packed, bias)
+
+    monkeypatch.setattr(prepacked, "product", noted)
+    logprobs(model, IDS, [probe], prefix)
+    read, scored = len(probe.read), len(probe.scored)
+    assert scored < read
+    behind = [read] * 3 + [scored] * 4  # queries, keys and values, then three products of the MLP and one before it
+    assert rows == [read] * 7 * (model.layers - 1) + behind + [scored]
 
 
 @pytest.mark.parametrize("cells", [0, 100, 700, 1500])

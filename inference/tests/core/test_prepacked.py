@@ -1,11 +1,13 @@
 """Prepacked layers compute what they replace, and only such are replaced as can be."""
 
 import copy
+import weakref
 from threading import Thread
 
 import pytest
 import torch
 
+from inference.core import prepacked
 from inference.core.prepacked import PrepackedLinear, prepack, trim, trimmable
 
 
@@ -78,10 +80,28 @@ def test_other_types_and_devices_and_kinds_of_layers_are_left_alone():
     assert [type(layer) for layer in module] == kinds
 
 
-def test_a_copy_of_a_model_shares_what_never_changes():
+def test_a_copy_of_a_model_shares_only_what_never_changes():
     module = torch.nn.Sequential(linear())
     prepack(module)
-    assert copy.deepcopy(module)[0] is module[0]
+    made = copy.deepcopy(module)
+    assert made[0].packed is module[0].packed
+    assert torch.equal(made[0].bias, module[0].bias)
+    made[0].bias[0] = float("nan")
+    assert module[0].bias.isfinite().all()
+
+
+def test_each_old_weight_is_freed_before_the_next_is_packed(monkeypatch):
+    module = torch.nn.Sequential(*(torch.nn.Sequential(linear()) for _ in range(4)))
+    old, alive = [weakref.ref(part[0].weight) for part in module], []
+
+    class Counted(PrepackedLinear):
+        def __init__(self, layer):
+            alive.append(sum(weight() is not None for weight in old))
+            super().__init__(layer)
+
+    monkeypatch.setattr(prepacked, "PrepackedLinear", Counted)
+    prepack(module)
+    assert alive == [4, 3, 2, 1]
 
 
 def test_rows_that_nothing_comes_of_are_not_computed():
