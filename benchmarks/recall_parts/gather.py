@@ -82,7 +82,7 @@ def measured(model: LanguageModel, name: str, trace: Trace, rollouts: int) -> Wo
     inversion = inverted(model, trace)
     starts = boundaries(trace)
     made = model.generate_many(
-        [start_of(trace, start, seed=0) for start in starts],
+        [start_of(model, trace, start, seed=0) for start in starts],
         rows=rollouts,
         stop=ends,
         options=trace.problem.options,

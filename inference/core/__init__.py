@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from inference.core.claims import check_claims, supported
     from inference.core.contrastive import contrastive_flow
     from inference.core.conversation import ApiBudgetError, ApiError, Conversation
+    from inference.core.decode import Sampling
     from inference.core.endpoint import Endpoint
     from inference.core.exchange import Exchange
     from inference.core.explain import candidates
@@ -90,6 +91,7 @@ HOMES = {
     "NumbersError": "limits",
     "OwnStates": "similarity",
     "RolloutMemoryError": "rollouts",
+    "Sampling": "decode",
     "SentenceEncoder": "similarity",
     "Similarity": "similarity",
     "SimilarityError": "similarity",
@@ -172,6 +174,7 @@ __all__ = [
     "ReasoningError",
     "Recipe",
     "RolloutMemoryError",
+    "Sampling",
     "SentenceEncoder",
     "Similarity",
     "SimilarityError",

@@ -12,20 +12,25 @@ PLAIN_TEMPLATE = (
 )
 """For base models, which bring no chat template of their own, and where the model's own does not take our turns."""
 
+DATE = "01 Jan 2025"
+DATED = "{%- macro strftime_now(format) -%}" + DATE + "{%- endmacro -%}"
+"""Before a template that writes today's date into the prompt: the same seed shall give the same trace tomorrow."""
+
 TURNS = (("user", "one plus one?"), ("assistant", "that is two"), ("user", "two plus two?"))
 """What is asked of a template: worked examples as earlier turns, and no system turn."""
 
 
-def settle_template(tokenizer: Any) -> str:
-    """See that `tokenizer` has a template that takes earlier turns of both sides; give it the plain one otherwise.
+def template_of(tokenizer: Any) -> tuple[str, str]:
+    """A template that takes earlier turns of both sides, and why it is the plain one, "" for the model's own.
 
-    Returns why it is the plain one, "" for the model's own: a template may be missing, refuse such turns, ask for a
-    system turn, or leave an earlier turn out without a word.
+    A template may be missing, refuse such turns, ask for a system turn, or leave an earlier turn out without a word.
+    One that asks for today's date gets a fixed one. The tokenizer stays as it is.
     """
     fault = fault_of(tokenizer) if tokenizer.chat_template else "it brings none"
     if fault:
-        tokenizer.chat_template = PLAIN_TEMPLATE
-    return fault
+        return PLAIN_TEMPLATE, fault
+    own: str = tokenizer.get_chat_template()
+    return (DATED + own if "strftime_now" in own else own), ""
 
 
 def fault_of(tokenizer: Any) -> str:

@@ -17,7 +17,7 @@ from inference.core.attention import Attended, recording
 from inference.core.flow import Limits, blocks, by_segment, membership
 from inference.core.inversion import segmented
 from inference.core.language_model import LanguageModel
-from inference.core.limits import device_memory
+from inference.core.limits import check_finite, device_memory
 from inference.core.records import Trace
 from inference.core.spans import answer_span, token_ids
 
@@ -70,6 +70,7 @@ def contrastive_flow(model: LanguageModel, trace: Trace, rival: str) -> Tensor:
     at = answer.start + ahead - 1
     segments = segmented(trace, at)
     layers = contrast(model.module, ids[: at + 1], (own[ahead], other[ahead]), segments.bounds, model.device)
+    check_finite(layers)
     mass = accumulated(layers, segments.answer)
     shares = torch.zeros(len(trace.steps))
     for segment, step in enumerate(segments.step_of[: segments.answer]):  # what follows was not read

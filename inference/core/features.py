@@ -18,7 +18,7 @@ from torch import Tensor
 from inference.core.head import HeadConfig
 from inference.core.inversion import default_layer
 from inference.core.language_model import LanguageModel
-from inference.core.limits import check_finite, device_memory
+from inference.core.limits import check_context, check_finite, context_of, device_memory
 from inference.core.reading import Heard, read
 from inference.core.reasoning import silent
 from inference.core.records import Progress, Trace
@@ -47,6 +47,7 @@ def head_config(model: LanguageModel) -> HeadConfig:
         layers,
         depth=model.layers,
         heads=model.heads,
+        weights=model.weights,
     )
 
 
@@ -65,7 +66,8 @@ def text_features(
     """Features [N, F] float32 of N texts, in their order.
 
     The same text gives the same features whatever else is in `texts`, up to rounding. Raises ValueError for an empty
-    explanation, LimitError where the device is too small or a hidden state is no number.
+    explanation, LimitError where one is too long for the model's context, the device is too small or a hidden state
+    is no number.
     """
     empty = [text.id for text in texts if not text.explanation.strip()]
     if empty:
@@ -74,10 +76,19 @@ def text_features(
     features = torch.zeros(len(texts), config.explanation_size)
     contexts = [model.encode(context(text)) for text in texts]
     written = [model.encode(f" {text.explanation.strip()}") for text in texts]
+    for text, before, own in zip(texts, contexts, written, strict=True):
+        check_context(model.module, len(before) + len(own), what=f"explanation {text.id}")
     for index, heard in read(model, contexts, written, config.layers, tell):
         features[index] = pooled(heard)
     check_finite(features)
     return features
+
+
+def readable(model: LanguageModel, trace: Trace, explanation: str) -> bool:
+    """Whether question, answer and explanation fit into the model's context."""
+    text = Text("", trace.problem.question, trace.answer.text, explanation)
+    tokens = len(model.encode(context(text))) + len(model.encode(f" {explanation.strip()}"))
+    return tokens <= (context_of(model.module) or tokens)
 
 
 def context(text: Text) -> str:

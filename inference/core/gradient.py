@@ -10,7 +10,7 @@ from transformers.cache_utils import DynamicCache
 
 from inference.core.cache import PrefixCache
 from inference.core.language_model import LanguageModel
-from inference.core.limits import device_memory
+from inference.core.limits import check_numbers, device_memory
 from inference.core.reading import told
 from inference.core.records import Trace
 from inference.core.spans import answer_span, step_spans, token_ids
@@ -24,7 +24,7 @@ def gradient_times_input(model: LanguageModel, trace: Trace, prefix: PrefixCache
     Shrikumar et al. 2016): the derivative by one factor on all of the step's embeddings. The answer's log-probability
     is the sum over the tokens of its value. One forward and one backward pass, the weights frozen; what stands before
     the first step is a constant, and not computed again where `prefix` holds it. Tokens that the answer does not see
-    add nothing.
+    add nothing. Raises NumbersError where the model's scores are not numbers.
     """
     ids, answer, spans = token_ids(trace), answer_span(trace), step_spans(trace)
     cache = before(model, ids[: spans[0][0] + 1], prefix)
@@ -41,6 +41,7 @@ def gradient_times_input(model: LanguageModel, trace: Trace, prefix: PrefixCache
         total = told(output.logits[0], torch.tensor(ids[answer.start : answer.end])).sum()
         (gradient,) = torch.autograd.grad(total, inputs)
     tokens = (gradient * inputs.detach())[0].float().sum(-1).cpu()
+    check_numbers(tokens)
     return torch.stack([tokens[max(start - known, 0) : max(end - known, 0)].sum() for start, end in spans])
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from inference.core.mixing import Mixing
 from inference.core.step_head import NUMBERS, StepHead
 
-FEATURE_SPEC = "packed/3"
+FEATURE_SPEC = "packed/4"
 SURFACE = ("log_tokens", "log_tokens_squared", "mean_logprob")
 """The explanation features after the hidden states: numbers that can be seen and named."""
 
@@ -36,6 +36,7 @@ class HeadConfig:
 
     `layers` (counted from 1) are those whose hidden states the explanation features hold, `layer` that of the steps.
     `depth` counts all layers and `heads` the attention heads of each, which can be mixed; 0 where nothing mixes them.
+    `weights` is a digest of the base model's: two models of one name are not the same.
     """
 
     model: str
@@ -46,6 +47,7 @@ class HeadConfig:
     feature_spec: str = FEATURE_SPEC
     depth: int = 0
     heads: int = 0
+    weights: str = ""
 
     @property
     def explanation_size(self) -> int:

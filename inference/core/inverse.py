@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inference.core.causal import test_steps
 from inference.core.claims import supported
-from inference.core.features import explanation_features, head_config
+from inference.core.features import explanation_features, head_config, readable
 from inference.core.findings import findings
 from inference.core.flow import uniform_attention
 from inference.core.head import Head, HeadMismatchError
@@ -95,6 +95,7 @@ def explain_inverse(
         settings.seed,
         lambda share: progress(writing, 0.95 + 0.04 * share),
     )
+    texts = tuple(one for one in texts if readable(model, trace, one.text)) or texts
     features = explanation_features(model, trace, [candidate.text for candidate in texts], head.config)
     scored, chosen = choose(head, texts, features, f"{settings.seed} {trace.problem.question}")
     progress(writing, 1.0)

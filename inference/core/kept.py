@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inference.core.language_model import LanguageModel
     from inference.core.rollouts import Start
 
-MADE_BY = ("model", "revision", "device", "dtype", "torch", "transformers", "code")
+MADE_BY = ("model", "revision", "weights", "device", "dtype", "torch", "transformers", "code")
 
 BEGINNING = b'{"key": '
 

@@ -12,15 +12,16 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from inference.core.cache import PrefixCache
-from inference.core.chat import settle_template
+from inference.core.chat import template_of
 from inference.core.decode import Row, Sampling, decode
 from inference.core.devices import check_device
 from inference.core.guide import AnswerGuide
 from inference.core.limits import check_context, install_recording
 from inference.core.prepacked import prepack
+from inference.core.provenance import weights_digest
 from inference.core.records import Token
 from inference.core.rollouts import MAX_ROWS, Place, Start, Wanted, roll, row_numbers
-from inference.core.weights import check_source, commit_of, on_the_hub
+from inference.core.weights import check_complete, check_source, commit_of, on_the_hub
 
 Message = dict[str, str]  # {"role": "user", "content": "..."}
 
@@ -34,8 +35,9 @@ class LanguageModel:
     """`hidden` is the width H of the hidden states, `layers` the number of decoder layers L, `heads` that of
     the attention heads of each.
 
-    `plain` says why the prompt is plain text and not the model's own chat template, "" where it is that. `commit` is
-    that of the hub from which the model was loaded, "" for other sources.
+    `template` makes the prompt; `plain` says why it is plain text and not the model's own, "" where it is that.
+    `commit` is that of the hub from which the model was loaded, "" for other sources; `weights` is a digest of its
+    weights.
 
     Takes `module` over: it freezes the weights, and replaces the attention and, on a CPU in float32, linear layers.
     Safe to use from several threads. Raises AttentionError for a model whose attention cannot be recorded.
@@ -43,10 +45,11 @@ class LanguageModel:
 
     def __init__(self, module: Any, tokenizer: Any, name: str, revision: str = "") -> None:
         self.module = module.eval().requires_grad_(False)
+        self.weights = weights_digest(module)
         install_recording(module)
         prepack(module)
         self.tokenizer = tokenizer
-        self.plain = settle_template(tokenizer)
+        self.template, self.plain = template_of(tokenizer)
         self.commit = ""
         self.name = name
         self.revision = revision
@@ -71,7 +74,7 @@ class LanguageModel:
         `revision` is a branch, tag or commit of the hub, by default "main"; a commit pins the model. `threads` above
         0 sets torch's threads for the whole process. `name` is what the model is called in stored results; by default
         the folder's own name or the hub name. Raises ValueError for an unknown dtype, a device that is not here, a
-        GGUF that was not converted (see weights.py) or the revision of a folder, OSError where there are no weights.
+        GGUF that was not converted (see weights.py) or the revision of a folder, OSError where weights are missing.
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
@@ -86,9 +89,11 @@ class LanguageModel:
         where: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
         with on_the_hub(source, where["revision"]):
             tokenizer = AutoTokenizer.from_pretrained(source, **where)
-            module: Any = AutoModelForCausalLM.from_pretrained(
-                source, dtype=DTYPES[dtype], use_safetensors=True, **where
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                source, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True, **where
             )
+        module, found = loaded
+        check_complete(source, found)
         known_as = name or (Path(source).name if Path(source).is_dir() else str(source))
         model = cls(module.to(device), tokenizer, known_as, revision)
         model.commit = commit_of(source, where["revision"])
@@ -104,7 +109,9 @@ class LanguageModel:
 
     def encode_chat(self, messages: Sequence[Message]) -> tuple[str, tuple[int, ...]]:
         """The prompt that asks for the assistant's next turn, as text and as token ids."""
-        text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        text = self.tokenizer.apply_chat_template(
+            list(messages), chat_template=self.template, tokenize=False, add_generation_prompt=True
+        )
         return text, self.encode(text)
 
     def prefix(self, ids: tuple[int, ...]) -> PrefixCache:

@@ -41,7 +41,7 @@ def context_of(module: Any) -> int | None:
     return found if isinstance(found, int) and found > 0 else None
 
 
-def check_context(module: Any, read: int, new: int = 0) -> None:
+def check_context(module: Any, read: int, new: int = 0, what: str = "question or chain") -> None:
     """Raises ContextError unless `read` tokens and `new` ones after them fit: nothing is cut off to make room."""
     most = context_of(module)
     if most is None or read + new <= most:
@@ -50,7 +50,7 @@ def check_context(module: Any, read: int, new: int = 0) -> None:
     fewer = f", at most {most - read} new tokens" if read < most else ""
     raise ContextError(
         f"{given} are {read + new - most} more than the model's context of {most} tokens. "
-        f"Use a shorter question or chain{fewer}, or a model with a longer context."
+        f"Use a shorter {what}{fewer}, or a model with a longer context."
     )
 
 
@@ -64,6 +64,12 @@ def check_finite(*computed: Tensor) -> None:
     """The attention or the hidden states of a pass over a chain."""
     if not all(bool(tensor.isfinite().all()) for tensor in computed):
         raise NumbersError(f"The model's attention or hidden states are not all numbers. {REMEDY}")
+
+
+def check_numbers(logprobs: Tensor) -> None:
+    """Log-probabilities or their gradients: minus infinity is a token that can never come, NaN is nothing."""
+    if bool(logprobs.isnan().any()):
+        raise NumbersError(f"The model's scores for the answer are not numbers. {REMEDY}")
 
 
 REMEDY = "Its weights may be damaged, or its numbers too large for their type: load it again, or in float32."

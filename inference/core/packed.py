@@ -19,6 +19,7 @@ from inference.core.attention import recording
 from inference.core.cache import PrefixCache
 from inference.core.flow import InBlocks
 from inference.core.language_model import LanguageModel
+from inference.core.limits import check_context, check_numbers
 from inference.core.prepacked import trim, trimmable
 
 Ids = tuple[int, ...]
@@ -82,7 +83,8 @@ def logprobs(
 
     What `prefix` shares with `ids` is not computed again. One pass where its mask has at most `cells` cells, else as
     many as it takes, a probe being in one of them whole. Raises ValueError for a cut outside 0..len(ids), and for a
-    model that such a mask does not suit.
+    model that such a mask does not suit; ContextError where a probe would reach beyond the model's context,
+    NumbersError where its scores are not numbers.
     """
     check(model, ids, probes)
     if not probes:
@@ -112,6 +114,7 @@ def check(model: LanguageModel, ids: Ids, probes: Sequence[Probe]) -> None:
             f"{model.name} cannot be probed at many places in one pass: some of its layers look back through a "
             "window, are recurrent or take no positions. Use a model all of whose layers have full attention."
         )
+    check_context(model.module, max((probe.cut + len(probe.read) for probe in probes), default=0))
 
 
 def full_attention(model: LanguageModel) -> bool:
@@ -157,6 +160,7 @@ def read(model: LanguageModel, ids: Ids, tree: Tree, cache: DynamicCache) -> lis
     found = []
     for probe, nodes in zip(tree.probes, wanted, strict=True):
         found.append(scores[[row[node] for node in nodes], list(probe.scored)].cpu())
+    check_numbers(torch.cat(found))
     return found
 
 

@@ -9,6 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from inference.core.chat import DATE, DATED
+
 if TYPE_CHECKING:
     from inference.core.language_model import LanguageModel
 
@@ -18,7 +22,8 @@ def provenance(model: LanguageModel) -> dict[str, Any]:
         "model": model.name,
         "revision": model.revision,
         "commit": model.commit,
-        "prompt": f"plain, as {model.plain}" if model.plain else "chat template",
+        "weights": model.weights,
+        "prompt": prompt(model),
         "device": model.device,
         "dtype": model.dtype_name,
         "torch": version("torch"),
@@ -26,6 +31,27 @@ def provenance(model: LanguageModel) -> dict[str, Any]:
         "python": platform.python_version(),
         "code": code_version(),
     }
+
+
+def prompt(model: LanguageModel) -> str:
+    if model.plain:
+        return f"plain, as {model.plain}"
+    return f"chat template, dated {DATE}" if model.template.startswith(DATED) else "chat template"
+
+
+SAMPLE = 64  # numbers of each tensor
+
+
+def weights_digest(module: torch.nn.Module) -> str:
+    """12 hex digits that tell a model's weights from others of the same name, by a sample of each tensor.
+
+    The same for the same weights in float32 and in bfloat16, on any device; in float16 they are other numbers.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        sample = tensor.flatten()[:: max(1, tensor.numel() // SAMPLE)].to("cpu", torch.bfloat16).contiguous()
+        digest.update(f"{name} {list(tensor.shape)}".encode() + sample.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 @cache

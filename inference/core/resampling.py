@@ -13,13 +13,14 @@ from inference.core.cache import PrefixCache
 from inference.core.decode import Sampling
 from inference.core.kept import Kept, Tokens, row_keys
 from inference.core.language_model import LanguageModel
+from inference.core.limits import context_of
 from inference.core.reasoning import ends
 from inference.core.records import Trace
 from inference.core.rollouts import Start
 
 log = logging.getLogger(__name__)
 
-SHORTEST = 48  # tokens that a resample may always write
+SHORTEST = 48  # tokens that a resample may write where the context has room for them
 
 
 @dataclass
@@ -37,6 +38,9 @@ class Resamples:
     rows: dict[int, list[Tokens]] = field(default_factory=dict)
     spent: int = 0
 
+    def begun(self, start: int) -> Start:
+        return start_of(self.model, self.trace, start, self.seed)
+
     def missing(self, wanted: Mapping[int, int]) -> dict[int, range]:
         """The rows that are still to be drawn, by start, for `wanted` rows of each."""
         have = {start: len(self.rows.get(start, ())) for start in wanted}
@@ -44,7 +48,7 @@ class Resamples:
 
     def most(self, wanted: Mapping[int, int]) -> int:
         """Tokens that these rows can have at most, beyond those that are there."""
-        longest = {start: start_of(self.trace, start, self.seed).sampling.max_new_tokens for start in wanted}
+        longest = {start: self.begun(start).sampling.max_new_tokens for start in wanted}
         return sum(longest[start] * len(rows) for start, rows in self.missing(wanted).items())
 
     def draw(self, wanted: Mapping[int, int], tick: Callable[[float], None]) -> None:
@@ -80,7 +84,7 @@ class Resamples:
         if not lacking:
             return []
         return self.model.generate_many(
-            [start_of(self.trace, start, self.seed) for start in places],
+            [self.begun(start) for start in places],
             rows=list(lacking.values()),
             stop=ends,
             options=self.trace.problem.options,
@@ -101,16 +105,15 @@ class Resamples:
             self.kept = None
 
     def keys(self, start: int, rows: Sequence[int]) -> list[str]:
-        where = start_of(self.trace, start, self.seed)
-        return row_keys(self.model, where, self.trace.problem.options, rows)
+        return row_keys(self.model, self.begun(start), self.trace.problem.options, rows)
 
 
-def start_of(trace: Trace, start: int, seed: int) -> Start:
-    """Where rollouts begin that replace the chain from its token `start` on."""
-    before, settings = trace.tokens[:start], trace.settings
-    rest = len(trace.tokens) - start
-    longest = max(SHORTEST, min(settings.max_new_tokens - start, 2 * rest))
+def start_of(model: LanguageModel, trace: Trace, start: int, seed: int) -> Start:
+    """Where rollouts begin that replace the chain from its token `start` on, each within the model's context."""
+    ids, settings = (*trace.prompt_ids, *(token.id for token in trace.tokens[:start])), trace.settings
+    longest = max(SHORTEST, min(settings.max_new_tokens - start, 2 * (len(trace.tokens) - start)))
+    room = (context_of(model.module) or len(ids) + longest) - len(ids)
     return Start(
-        (*trace.prompt_ids, *(token.id for token in before)),
-        Sampling(longest, settings.temperature, settings.top_p, seed * 100_003 + start + 1),
+        ids,
+        Sampling(min(longest, max(1, room)), settings.temperature, settings.top_p, seed * 100_003 + start + 1),
     )

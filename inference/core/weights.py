@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import importlib.util
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,20 @@ def check_source(source: str | Path, revision: str) -> None:
     if revision and Path(source).is_dir():
         raise ValueError(
             f"revision is {revision!r}, but {source} is a folder, which has none. Leave it out, or give a hub name."
+        )
+
+
+def check_complete(source: str | Path, found: Mapping[str, Any]) -> None:
+    """`found` is what Transformers says of loading; it fills weights that are not there with random numbers.
+
+    Raises WeightsError where it did.
+    """
+    missing = sorted([*found["missing_keys"], *(str(one[0]) for one in found["mismatched_keys"])])
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise WeightsError(
+            f"{source} lacks weights that its configuration asks for: {', '.join(missing[:3])}{more}. Give a whole "
+            "model; was a download cut off?"
         )
 
 
@@ -130,7 +144,9 @@ def readable(gguf: Path) -> Iterator[None]:
     """Around what reads `gguf`: what libraries raise for a file of no type that they know becomes a WeightsError."""
     try:
         yield
-    except (ValueError, KeyError, IndexError, NotImplementedError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # of many kinds, and plain ones of tokenizers
         raise WeightsError(
             f"{gguf} cannot be read as a language model: {error or type(error).__name__}. Give a whole GGUF of an "
             "architecture and a quantization that Transformers reads (such as llama in F16, Q8_0 or Q4_K), or a "
@@ -164,12 +180,19 @@ def check_space(gguf: Path, folder: Path) -> None:
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """Write `gguf` as float32 safetensors with its tokenizer. Logits are equal to those of the GGUF."""
+    """Write `gguf` as float32 safetensors with its tokenizer. Logits are equal to those of the GGUF.
+
+    Raises WeightsError where the file lacks weights.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.float32, output_loading_info=True
+    )
+    model, found = loaded
+    check_complete(gguf, found)
     # Transformers still calls the model quantized, although its weights are plain floats, and refuses to save it.
     del model.hf_quantizer
     del model.config.quantization_config

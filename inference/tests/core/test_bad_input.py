@@ -40,9 +40,11 @@ from inference.core import (
 )
 from inference.core.chat import PLAIN_TEMPLATE
 from inference.core.decode import Sampling
+from inference.core.features import readable
 from inference.core.language_model import LOADING_ERRORS
 from inference.core.problem_files import ParsedProblem
 from inference.core.recipe import Recipe
+from inference.core.resampling import SHORTEST, start_of
 from inference.tests.core.conftest import PROBLEM, UNDECIDED
 from inference.tests.standin import parts
 
@@ -53,6 +55,16 @@ SIZES = {
     "num_attention_heads": 4,
     "vocab_size": 700,
     "pad_token_id": 0,
+}
+
+
+PROBES = {
+    answer_trajectory: "asking for the answer after each step",
+    direct_suppression: "hiding the steps from the answer",
+    full_suppression: "hiding the steps from what follows",
+    gradient_times_input: "the gradient of the answer",
+    lambda model, trace: contrastive_flow(model, trace, trace.problem.options[1 - trace.answer.index]): "contrast",
+    lambda model, trace: explanation_features(model, trace, ["It is so."]): "reading the explanations",
 }
 
 
@@ -174,6 +186,47 @@ def test_a_stored_chain_beyond_the_context_is_not_inverted(model, trace, monkeyp
         invert(model, trace)
 
 
+@pytest.mark.parametrize(
+    "probe", [answer_trajectory, lambda model, trace: explanation_features(model, trace, ["It."])]
+)
+def test_what_is_read_behind_a_chain_fits_into_the_context_too(model, trace, monkeypatch, probe):
+    probe(model, trace)
+    monkeypatch.setattr(model.module.config, "max_position_embeddings", 9)
+    with pytest.raises(ContextError, match=r"\d+ more than the model's context of 9 tokens"):
+        probe(model, trace)
+
+
+def test_a_resample_ends_where_the_context_does(model, trace, monkeypatch):
+    """A chain that fits to the token can be tested: no resample gets more room than there is."""
+    length = len(trace.prompt_ids) + len(trace.tokens)
+    assert start_of(model, trace, len(trace.tokens) - 3, seed=0).sampling.max_new_tokens == SHORTEST
+    monkeypatch.setattr(model.module.config, "max_position_embeddings", length)
+    assert start_of(model, trace, len(trace.tokens) - 3, seed=0).sampling.max_new_tokens == 3
+
+
+def test_a_text_beyond_the_context_is_no_candidate(model, trace, head, monkeypatch):
+    """The head cannot read it whole, and reads none in part."""
+    whole = explain_inverse(model, trace, head)
+    monkeypatch.setattr("inference.core.inverse.readable", lambda model, trace, text: len(text) < longest)
+    longest = max(len(one.text) for one in whole.candidates)
+    made = explain_inverse(model, trace, head)
+    assert set(made.candidates) < set(whole.candidates)
+    assert all(len(one.text) < longest for one in made.candidates)
+    assert len(made.candidate_features) == len(made.candidates)
+
+
+def test_readable_is_what_the_features_take(model, trace, monkeypatch):
+    text = "It is so. " * 9
+    for most in range(40, 90):
+        monkeypatch.setattr(model.module.config, "max_position_embeddings", most)
+        if readable(model, trace, text):
+            assert explanation_features(model, trace, [text]).isfinite().all()
+            break
+        with pytest.raises(ContextError, match="Use a shorter explanation 0"):
+            explanation_features(model, trace, [text])
+    assert 40 < most < 89
+
+
 # -- the model itself ----------------------------------------------------------------------------------------------
 
 
@@ -182,7 +235,8 @@ def test_a_model_without_a_chat_template_gets_a_plain_one():
     tokenizer.chat_template = None
     model = LanguageModel(module, tokenizer, "base")
     prompt, ids = model.encode_chat([{"role": "user", "content": "What is 3 + 4?"}])
-    assert tokenizer.chat_template == PLAIN_TEMPLATE
+    assert model.template == PLAIN_TEMPLATE
+    assert tokenizer.chat_template is None  # it is the caller's
     assert prompt == "User: What is 3 + 4?\n\nAssistant: "
     assert model.decode(ids) == prompt
 
@@ -231,6 +285,13 @@ def test_scores_that_are_no_numbers_end_the_writing(own):
         own.generate_many([Start(own.encode("What is this?"), Sampling(4))])
 
 
+@pytest.mark.parametrize("probe", PROBES)
+def test_scores_that_are_no_numbers_are_no_probe(own, trace, probe):
+    own.module.model.norm.weight[0] = float("nan")
+    with pytest.raises(NumbersError, match=r"are not (all )?numbers"):
+        probe(own, trace)
+
+
 def test_a_word_that_can_never_come_is_no_bad_number(own):
     """Minus infinity is how models close a token; the entropy is still a number."""
     inner = own.module.forward
@@ -267,16 +328,6 @@ def test_too_little_memory_is_named(own, trace):
     assert issubclass(RolloutMemoryError, DeviceMemoryError)
 
 
-PROBES = {
-    answer_trajectory: "asking for the answer after each step",
-    direct_suppression: "hiding the steps from the answer",
-    full_suppression: "hiding the steps from what follows",
-    gradient_times_input: "the gradient of the answer",
-    lambda model, trace: contrastive_flow(model, trace, trace.problem.options[1 - trace.answer.index]): "contrast",
-    lambda model, trace: explanation_features(model, trace, ["It is so."]): "reading the explanations",
-}
-
-
 @pytest.mark.parametrize("probe", PROBES)
 def test_too_little_memory_for_a_probe_is_named(own, trace, probe):
     own.module.forward = own.module.model.forward = out_of_memory
@@ -288,12 +339,6 @@ def test_too_little_memory_in_the_middle_of_an_explanation_is_named(own, trace, 
     monkeypatch.setattr("inference.core.inverse.probed", out_of_memory)
     with pytest.raises(DeviceMemoryError, match="too small for explaining the chain"):
         explain_inverse(own, trace, Head(head_config(own)))
-
-
-def test_features_that_are_no_numbers_are_no_features(own, trace):
-    own.module.model.norm.weight[0] = float("nan")
-    with pytest.raises(NumbersError, match="hidden states are not all numbers"):
-        explanation_features(own, trace, ["It is so."])
 
 
 def test_other_errors_of_the_device_stay_what_they_are(own):

@@ -65,7 +65,7 @@ def test_a_head_that_is_not_there_is_named(tmp_path):
 def test_another_model_revision_layer_or_feature_spec_is_refused_by_name(trained, tmp_path):
     digest = trained.save(tmp_path)
     others = {"model": "x", "revision": "y", "hidden": 4, "layer": 2, "layers": (2, 3), "feature_spec": "old/1"}
-    for field, other in (others | {"depth": 3, "heads": 5}).items():
+    for field, other in (others | {"depth": 3, "heads": 5, "weights": "0a1b"}).items():
         with pytest.raises(HeadMismatchError, match=f"it has {field} ") as refused:
             Head.load(tmp_path, digest, 4, replace(CONFIG, **{field: other}))
         assert repr(other) in str(refused.value)
@@ -113,11 +113,11 @@ def test_a_head_of_an_older_version_is_refused(trained, tmp_path):
 
 def test_a_head_of_the_earlier_feature_spec_has_to_be_retrained(trained, tmp_path):
     save_as(trained, tmp_path / "head")
-    config = json.loads((tmp_path / "head" / "config.json").read_text()) | {"feature_spec": "packed/2"}
-    del config["depth"], config["heads"]
+    config = json.loads((tmp_path / "head" / "config.json").read_text()) | {"feature_spec": "packed/3"}
+    del config["weights"]
     (tmp_path / "head" / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        HeadMismatchError, match="feature_spec 'packed/2', but this version has 'packed/3'; retrain it"
+        HeadMismatchError, match="feature_spec 'packed/3', but this version has 'packed/4'; retrain it"
     ):
         Head.read(tmp_path / "head")
 

@@ -95,6 +95,9 @@ def test_a_head_of_another_model_is_refused(model, trace):
     foreign = Head(HeadConfig("other", "", model.hidden, 1, (1,)))
     with pytest.raises(HeadMismatchError, match="head v0 was fitted for another model: it has model 'other', not"):
         explain_inverse(model, trace, foreign)
+    tuned = replace(head_config(model), weights="0123456789ab")  # of the same name, for example a fine-tuned one
+    with pytest.raises(HeadMismatchError, match=f"weights '0123456789ab', not '{model.weights}'"):
+        explain_inverse(model, trace, Head(tuned))
     deeper = replace(head_config(model), depth=99)
     with pytest.raises(HeadMismatchError, match="depth 99"):
         explain_inverse(model, trace, Head(deeper))
@@ -138,7 +141,7 @@ def test_a_budget_leaves_the_lower_ranked_steps_untested(model, trace, head):
     order = [test.step for test in free.record.tests]
     first = trace.steps[order[0]]
     starts = (first.token_start, first.token_end)
-    cost = 2 * sum(start_of(trace, start, 0).sampling.max_new_tokens for start in starts)
+    cost = 2 * sum(start_of(model, trace, start, 0).sampling.max_new_tokens for start in starts)
     made = explain_inverse(model, trace, head, InverseSettings(tested_steps=3, rollouts=2, budget=cost)).record
     done = [test.step for test in made.tests]  # others than the first only in what that has left
     assert done == order[: len(done)] != []

@@ -2,11 +2,13 @@
 
 import copy
 import re
+import shutil
 
 import pytest
 
-from inference.core import LanguageModel, WeightsError
-from inference.core.chat import PLAIN_TEMPLATE
+from inference.core import LanguageModel, Sampling, Start, WeightsError, head_config
+from inference.core.chat import DATE, PLAIN_TEMPLATE
+from inference.core.kept import row_keys
 from inference.core.language_model import LOADING_ERRORS
 from inference.core.provenance import provenance
 from inference.tests.standin import CHAT, parts
@@ -48,6 +50,23 @@ def test_a_folder_has_no_revision(model, tmp_path):
     with pytest.raises(ValueError, match=r"revision is 'v1', but .* is a folder, which has none\. Leave it out"):
         LanguageModel.load(tmp_path, "v1")
     assert LanguageModel.load(tmp_path, dtype="bfloat16").dtype_name == "bfloat16"
+
+
+def test_two_models_of_one_name_are_told_apart_by_their_weights(model, tmp_path):
+    model.tokenizer.save_pretrained(tmp_path / "one" / "tiny")
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    module = copy.deepcopy(parts()[0])
+    module.save_pretrained(tmp_path / "one" / "tiny")
+    one = LanguageModel.load(tmp_path / "one" / "tiny")
+    module.model.norm.weight[::8] += 0.01  # as little as training may change
+    module.save_pretrained(tmp_path / "other" / "tiny")
+    other = LanguageModel.load(tmp_path / "other" / "tiny")
+    assert one.name == other.name
+    assert one.weights != other.weights
+    assert one.weights == LanguageModel.load(tmp_path / "one" / "tiny", dtype="bfloat16").weights
+    start = Start((1, 2), Sampling(4))
+    assert row_keys(one, start, (), [0]) != row_keys(other, start, (), [0])
+    assert head_config(one).differences(head_config(other)) == [f"weights {one.weights!r}, not {other.weights!r}"]
 
 
 def test_a_gguf_is_resolved_first():
@@ -107,11 +126,27 @@ def test_a_template_that_does_not_take_our_turns_gives_way_to_plain_text(templat
     module, tokenizer = parts()[0], copy.deepcopy(parts()[1])
     tokenizer.chat_template = template
     model = LanguageModel(module, tokenizer, "odd")
-    assert tokenizer.chat_template == PLAIN_TEMPLATE
+    assert model.template == PLAIN_TEMPLATE
     assert provenance(model)["prompt"].startswith("plain, as ")
     assert re.search(why, model.plain)
 
 
 def test_the_models_own_template_is_kept(model):
-    assert (model.plain, model.tokenizer.chat_template) == ("", CHAT)
+    assert (model.plain, model.template) == ("", CHAT)
     assert provenance(model)["prompt"] == "chat template"
+
+
+TODAY = '{%- set today = strftime_now("%d %b %Y") -%}Today is {{ today }}.\n' + CHAT
+TODAY_IF_KNOWN = (
+    '{%- if strftime_now is defined -%}Today is {{ strftime_now("%d %b %Y") }}.{{ "\n" }}{%- endif -%}' + CHAT
+)
+
+
+@pytest.mark.parametrize("template", [TODAY, TODAY_IF_KNOWN, {"default": TODAY, "tool_use": CHAT}])
+def test_a_template_that_asks_for_the_date_gets_the_same_one_every_day(template):
+    module, tokenizer = parts()[0], copy.deepcopy(parts()[1])
+    tokenizer.chat_template = template
+    model = LanguageModel(module, tokenizer, "dated")
+    prompt, _ = model.encode_chat([{"role": "user", "content": "One?"}])
+    assert prompt.startswith(f"Today is {DATE}.\n<|im_start|>user\nOne?<|im_end|>")
+    assert provenance(model)["prompt"] == f"chat template, dated {DATE}"
