@@ -22,6 +22,7 @@ from inference.core.records import (
     Candidate,
     Claim,
     Confidences,
+    Draft,
     EvidenceRecord,
     Problem,
     Progress,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from inference.core.api import ApiRun, explain_api
     from inference.core.attention_report import explain_attention
     from inference.core.batch import Batch, Tally, explain_file, explained
+    from inference.core.cache import PrefixCache
     from inference.core.causal import test_steps
     from inference.core.claims import check_claims, supported
     from inference.core.contrastive import contrastive_flow
@@ -53,11 +55,15 @@ if TYPE_CHECKING:
     from inference.core.flow import mixed_flow
     from inference.core.gradient import gradient_times_input
     from inference.core.head import Head, HeadConfig, HeadMismatchError
+    from inference.core.head_files import HeadSaveError
     from inference.core.inverse import InverseExplanation, InverseSettings, explain_inverse
-    from inference.core.inversion import Inversion, invert, position_only_flow
-    from inference.core.kept import Kept, KeptFile
+    from inference.core.inversion import Inversion, Segments, invert, position_only_flow
+    from inference.core.kept import Kept, KeptError, KeptFile
     from inference.core.language_model import LanguageModel
     from inference.core.limits import AttentionError, ContextError, DeviceMemoryError, LimitError, NumbersError
+    from inference.core.mixing import HeadFlow
+    from inference.core.out_file import OutFileError
+    from inference.core.problem_files import ParsedProblem, ProblemFileError
     from inference.core.reasoning import reason
     from inference.core.receivers import forks, received, receiver_heads, receiver_scores, step_attention
     from inference.core.rollouts import RolloutMemoryError, Start, roll
@@ -80,18 +86,26 @@ HOMES = {
     "Exchange": "exchange",
     "Head": "head",
     "HeadConfig": "head",
+    "HeadFlow": "mixing",
     "HeadMismatchError": "head",
+    "HeadSaveError": "head_files",
     "InverseExplanation": "inverse",
     "InverseSettings": "inverse",
     "Inversion": "inversion",
     "Kept": "kept",
+    "KeptError": "kept",
     "KeptFile": "kept",
     "LanguageModel": "language_model",
     "LimitError": "limits",
     "NumbersError": "limits",
+    "OutFileError": "out_file",
     "OwnStates": "similarity",
+    "ParsedProblem": "problem_files",
+    "PrefixCache": "cache",
+    "ProblemFileError": "problem_files",
     "RolloutMemoryError": "rollouts",
     "Sampling": "decode",
+    "Segments": "inversion",
     "SentenceEncoder": "similarity",
     "Similarity": "similarity",
     "SimilarityError": "similarity",
@@ -153,28 +167,37 @@ __all__ = [
     "ContextError",
     "Conversation",
     "DeviceMemoryError",
+    "Draft",
     "Endpoint",
     "EvidenceRecord",
     "Exchange",
     "Head",
     "HeadConfig",
+    "HeadFlow",
     "HeadMismatchError",
+    "HeadSaveError",
     "InverseExplanation",
     "InverseSettings",
     "Inversion",
     "Kept",
+    "KeptError",
     "KeptFile",
     "LanguageModel",
     "LimitError",
     "NumbersError",
+    "OutFileError",
     "OwnStates",
+    "ParsedProblem",
+    "PrefixCache",
     "Problem",
+    "ProblemFileError",
     "Progress",
     "ReasonSettings",
     "ReasoningError",
     "Recipe",
     "RolloutMemoryError",
     "Sampling",
+    "Segments",
     "SentenceEncoder",
     "Similarity",
     "SimilarityError",

@@ -2,12 +2,19 @@
 
     python -m inference.core --problems FILE --method METHOD --model SOURCE [--limit N] [--out FILE.jsonl]
 
-FILE holds JSON lines as AQUA-RAT, CommonsenseQA or `manage.py import_problems` have them. METHOD is inverse, chain,
-self_explain, attention or api, SOURCE a hub name, a folder or a .gguf file. For method api SOURCE is the model's name
-at the server of --api-url or SAGE_API_URL; its key is read from SAGE_API_KEY, and SAGE_API_SENDS, _TIMEOUT, _RETRIES
-and _BUDGET are as in .env.example. One JSON object a problem is appended to FILE.jsonl, or printed. A run that was
-stopped or killed goes on with the same command; a file made with other settings is refused. Everything else is said
-on standard error. Exit status: 0 all done, 1 refused, 2 wrong options, 130 interrupted.
+FILE holds JSON lines as AQUA-RAT or CommonsenseQA have them, or such as these:
+
+    {"key": "one", "kind": "maths", "question": "What is 2 + 2?", "options": ["3", "4"], "gold": 1}
+    {"key": "two", "kind": "maths", "question": "What is 2 + 2?", "asks": "number", "gold": 4}
+    {"key": "three", "kind": "logic", "question": "Who is taller?", "asks": "free"}
+
+`kind` is logic, maths, commonsense or ethics; `gold` the right option's place from 0, the right number or text.
+METHOD is inverse, chain, self_explain, attention or api, SOURCE a hub name, a folder or a .gguf file. For method
+api SOURCE is the model's name at the server of --api-url or SAGE_API_URL; its key is read from SAGE_API_KEY, and
+SAGE_API_SENDS, _TIMEOUT, _RETRIES and _BUDGET are as in .env.example. One JSON object a problem is appended to
+FILE.jsonl, or printed. A run that was stopped or killed goes on with the same command; a file made with other
+settings is refused. Everything else is said on standard error. Exit status: 0 each problem has its line (with
+`error` where it failed), 1 refused, 2 wrong options, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -112,10 +119,20 @@ def batch_of(options: argparse.Namespace, endpoint: Endpoint | None, made: argpa
     api: dict[str, Any] = {"says": options.says} if options.says else {}
     api |= {"api_url": endpoint.url, "api_sends": endpoint.sends} if endpoint else {}
     try:
-        recipe = Recipe(**{name: getattr(options, name) for name in names}, head=head, **api)
+        given = {name: getattr(options, name) for name in names} | {"model": spelled(options)}
+        recipe = Recipe(**given, head=head, **api)
         return Batch(options.problems, recipe, options.out, options.limit, options.again)
     except ValueError as error:
         made.error(f"{error}")
+
+
+def spelled(options: argparse.Namespace) -> str:
+    """The model's name; of a folder or a file the whole path, however it was named. Raises ValueError for nothing."""
+    name: str = options.model
+    if not name.strip():
+        raise ValueError("model is empty; name a hub name, a folder or a .gguf file")
+    path = Path(name).expanduser()
+    return str(path.resolve()) if options.method != "api" and path.exists() else name
 
 
 def endpoint_or_model(
@@ -127,9 +144,7 @@ def endpoint_or_model(
 def loaded(options: argparse.Namespace, recipe: Recipe, console: Console) -> tuple[LanguageModel, Head | None]:
     try:
         source = resolve(recipe.model, Path(os.environ.get("VAR_DIR", "var")), console.print)
-        model = LanguageModel.load(
-            source, recipe.revision, recipe.dtype, recipe.device, options.threads, name=recipe.model
-        )
+        model = LanguageModel.load(source, recipe.revision, recipe.dtype, recipe.device, options.threads)
     except LOADING_ERRORS as error:
         raise LoadingError(f"The model {recipe.model!r} could not be loaded: {error}") from error
     if recipe.method == "inverse":

@@ -74,6 +74,9 @@ class Tally:
     def __str__(self) -> str:
         text = f"{self.explained} of {self.wanted} problems explained, {self.failed} failed"
         text += f"; {self.before} of these were in the file before." if self.before else "."
+        text += (
+            " The lines of those that failed say why; --again tries the next seed for them." if self.failed else ""
+        )
         return f"Interrupted. {text} The same command goes on from here." if self.interrupted else text
 
     @property

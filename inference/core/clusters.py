@@ -29,5 +29,6 @@ def clustered(cosines: Tensor, similar: float) -> list[list[int]]:
 
 
 def typical(cosines: Tensor, group: list[int]) -> int:
-    """The text of a group that is most like all of it; the earliest of several."""
-    return group[int(cosines[group][:, group].sum(1).argmax())]
+    """The text of a group that is most like the others; the earliest of several, whatever the rounding of cosines."""
+    own = cosines[group][:, group].double().fill_diagonal_(0)
+    return group[int(own.sum(1).round(decimals=4).argmax())]

@@ -151,8 +151,8 @@ class Head(nn.Module):
 
     @property
     def trained(self) -> bool:
-        """Version 0 has all weights at zero: every score is 0 and nothing can be ranked by it."""
-        return self.number > 0
+        """With all weights at zero, as in version 0, every score is 0 and nothing can be ranked by it."""
+        return self.number > 0 and bool(self.preference.weight.any())
 
     @property
     def ranks_steps(self) -> bool:

@@ -3,6 +3,7 @@
 sage          {"key": "maths-01", "kind": "maths", "question": "...", "options": ["...", "..."], "gold": 1}
               {"key": "maths-02", "kind": "maths", "question": "...", "asks": "number", "gold": 12.5}
               {"key": "logic-03", "kind": "logic", "question": "...", "asks": "free", "gold": "Carl"}
+              `kind` is logic, maths, commonsense or ethics; only a choice needs `gold`, unless of the kind ethics.
 aqua-rat      {"question": "...", "options": ["A)21", ...], "rationale": "...", "correct": "B"}
 commonsenseqa {"id": "...", "answerKey": "B",
                "question": {"stem": "...", "choices": [{"label": "A", "text": "..."}, ...]}}
@@ -31,6 +32,7 @@ KEY = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 KINDS = ("logic", "maths", "commonsense", "ethics")
 LETTERS = "ABCDEFGHIJ"
 SAGE_FIELDS = ("key", "kind", "question", "asks", "options", "gold")
+EMPTY = "{} is empty. Give a file with one JSON object on each line."
 MARKS = {"sage": "key", "aqua-rat": "correct", "commonsenseqa": "answerKey"}
 """The field that only this format has."""
 
@@ -122,13 +124,15 @@ def scan(path: Path, format: str) -> Reading:
             seen[problem.key] = line
             reading.problems.append(problem)
     if not reading.problems and not reading.faults:
-        raise ProblemFileError(f"{path} is empty. Give a file with one JSON object on each line.")
+        raise ProblemFileError(EMPTY.format(path))
     return reading
 
 
 def guess_format(path: Path) -> str:
     """The format that the file's first telling line has. Raises ProblemFileError when no line tells."""
+    empty = True
     for _, raw in lines(path):
+        empty = False
         try:
             row = decode(raw)
         except RefusedError:
@@ -136,6 +140,8 @@ def guess_format(path: Path) -> str:
         for format, mark in MARKS.items():
             if mark in row:
                 return format
+    if empty:
+        raise ProblemFileError(EMPTY.format(path))
     marks = ", ".join(f"{mark!r} ({format})" for format, mark in MARKS.items())
     raise ProblemFileError(f"{path} has no line with one of the fields {marks}. Give a file in one of these formats.")
 
@@ -183,7 +189,7 @@ def parse_sage(row: dict[str, Any], line: int) -> ParsedProblem:
     unknown = [name for name in row if name not in SAGE_FIELDS]
     if unknown:
         raise RefusedError("line", Given(f"the field {show(unknown[0])}"), f"only {', '.join(SAGE_FIELDS)}")
-    kind = member(row, "kind")
+    kind = member(row, "kind", ", ".join(KINDS))
     if kind not in KINDS:
         raise RefusedError("kind", kind, ", ".join(KINDS))
     asks = row.get("asks", "choice")
@@ -194,7 +200,8 @@ def parse_sage(row: dict[str, Any], line: int) -> ParsedProblem:
     if asks != "choice":
         return without_options(row, ParsedProblem(key, kind, question, (), None, asks))
     options = checked_options(member(row, "options"))
-    return ParsedProblem(key, kind, question, options, checked_gold(member(row, "gold"), kind, len(options)))
+    gold = member(row, "gold", f"0 to {len(options) - 1}") if kind != "ethics" else row.get("gold")
+    return ParsedProblem(key, kind, question, options, checked_gold(gold, kind, len(options)))
 
 
 def without_options(row: dict[str, Any], problem: ParsedProblem) -> ParsedProblem:
@@ -202,7 +209,7 @@ def without_options(row: dict[str, Any], problem: ParsedProblem) -> ParsedProble
     if row.get("options") not in (None, []):
         raise RefusedError("options", row["options"], f"none where asks is {show(problem.asks)}")
     check = checked_number if problem.asks == "number" else checked_words
-    return replace(problem, gold_text=check(member(row, "gold")))
+    return replace(problem, gold_text=check(row.get("gold")))
 
 
 def parse_aqua_rat(row: dict[str, Any], line: int) -> ParsedProblem:
@@ -263,9 +270,9 @@ def show(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def member(row: dict[str, Any], name: str) -> Any:
+def member(row: dict[str, Any], name: str, allowed: str = "this field is required") -> Any:
     if name not in row:
-        raise RefusedError(name, Given("nothing"), "this field is required")
+        raise RefusedError(name, Given("nothing"), allowed)
     return row[name]
 
 

@@ -24,13 +24,16 @@ def silent(stage: str, share: float) -> None:
 
 
 @device_memory("writing the chain")
-def reason(model: LanguageModel, problem: Problem, settings: ReasonSettings, progress: Progress = silent) -> Trace:
-    """Answer `problem` with a chain of thought.
+def reason(
+    model: LanguageModel, problem: Problem, settings: ReasonSettings | None = None, progress: Progress = silent
+) -> Trace:
+    """Answer `problem` with a chain of thought, greedily unless `settings` say otherwise.
 
     Raises ReasoningError, quoting what the model wrote, when that is nothing or no answer can be read from it;
     LimitError where prompt and chain may outgrow the model's context, do not fit into the device's memory, or what
     the model computes is not finite.
     """
+    settings = settings or ReasonSettings()
     prompt, prompt_ids = model.encode_chat(messages(problem))
     check_context(model.module, len(prompt_ids), settings.max_new_tokens)
     progress("The model is thinking", 0.0)

@@ -47,12 +47,17 @@ def resolve(source: str, var_dir: Path, say: Callable[[str], None]) -> Path | st
 
 
 def check_source(source: str | Path, revision: str) -> None:
-    """Raises ValueError for a GGUF file, and for the revision of a folder: nothing could tell whether it is that."""
+    """Raises ValueError for a GGUF file, and for the revision of a folder: nothing could tell whether it is that;
+    WeightsError for a folder that holds no model."""
     if str(source).endswith(".gguf"):
         raise ValueError(f"{source} is a GGUF file; load what resolve({str(source)!r}, …) makes of it.")
     if revision and Path(source).is_dir():
         raise ValueError(
             f"revision is {revision!r}, but {source} is a folder, which has none. Leave it out, or give a hub name."
+        )
+    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
+        raise WeightsError(
+            f"{source} holds no model: it has no config.json. Give a folder with that and safetensors."
         )
 
 
@@ -79,8 +84,9 @@ def on_the_hub(source: str | Path, revision: str) -> Iterator[None]:
         if Path(source).is_dir():
             raise
         raise WeightsError(
-            f"{source} in revision {revision!r} is neither on the hub nor among what was loaded from there before: "
-            f"{str(error).strip()} Give the name of a model on the hub, with a branch, tag or commit that it has."
+            f"{source} in revision {revision!r} is neither on the hub nor among what was loaded from there before, "
+            f"and no folder here: {str(error).strip()} Give the name of a model on the hub, with a branch, tag or "
+            "commit that it has."
         ) from error
 
 

@@ -117,7 +117,8 @@ def test_a_problem_without_options_has_a_number_or_a_text_as_gold(write, asks, g
         (b'{"key": "a", "key": "b"}', "every field once"),
         (b'{"key": "\xff"}', "text in UTF-8"),
         (b" " + b"x" * 100_001, "at most 100,000 bytes"),
-        (b"{}", "kind: given nothing; allowed: this field is required"),
+        (b"{}", "kind: given nothing; allowed: logic, maths, commonsense, ethics"),
+        (b'{"kind": "maths"}', "key: given nothing; allowed: this field is required"),
     ],
 )
 def test_a_line_that_is_no_problem_at_all_is_reported(write, line, words):

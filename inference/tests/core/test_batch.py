@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import inference
 from inference.core import HeadConfig, LanguageModel, head_config
 from inference.core import __main__ as command
 from inference.core.head import Head
 from inference.core.out_file import FIELDS
-from inference.tests.standin import stand_in_model
+from inference.tests.standin import parts, stand_in_model
 
 ROOT = Path(inference.__file__).parents[1]
 QUESTIONS = ("What colour is grass?", "What falls from clouds?", "What do bees make?", "Where do fish live?")
@@ -205,7 +206,8 @@ def test_a_failure_is_a_line_with_its_reason_and_is_made_again_only_when_asked(
     with monkeypatch.context() as patch:
         silent_on(model, patch, "clouds")
         assert run(problems, "--out", out) == 0
-    assert "3 of 4 problems explained, 1 failed." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "3 of 4 problems explained, 1 failed. The lines of those that failed say why; --again" in said
     failed = lines(out)[1]
     assert (failed["error"], failed["text"], failed["trace"]) == (
         "The model wrote nothing. Try another seed.", None, None,
@@ -291,9 +293,12 @@ def test_a_file_without_problems_is_said(write, tmp_path, capsys):
     assert run(tmp_path / "none.jsonl") == 1
     assert run(write({"question": "?"})) == 1
     assert run(write(PROBLEMS[0] | {"gold": 9})) == 1
+    (tmp_path / "empty.jsonl").write_text("\n")
+    assert run(tmp_path / "empty.jsonl") == 1
     said = capsys.readouterr().err
     assert "is not a file" in said
     assert "has no line with one of the fields" in said
+    assert "empty.jsonl is empty. Give a file with one JSON object on each line." in said
     assert "no usable problem for the format sage" in said
 
 
@@ -311,6 +316,37 @@ def test_a_head_of_another_model_or_none_at_all_is_refused(model, problems, tmp_
     said = capsys.readouterr().err
     assert "model 'other', not 'm'" in said
     assert "no complete head" in said
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for part in parts():
+        part.save_pretrained(tmp_path / "models" / "tiny")
+    return tmp_path / "models" / "tiny"
+
+
+@pytest.mark.parametrize("typed", ["models/tiny", "./models/tiny/", "{}"])
+def test_a_folder_is_the_same_model_however_it_is_named(folder, tmp_path, monkeypatch, problems, typed):
+    """A head that was fitted in a notebook fits here, and a file goes on."""
+    sha256 = Head(head_config(LanguageModel.load(folder)), 1).save(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    made = command.parser()
+    given = ["--problems", str(problems), "--method", "inverse", "--model", typed.format(folder)]
+    options = made.parse_args([*given, "--head", str(tmp_path / sha256), "--similarity", "words"])
+    recipe = command.batch_of(options, None, made).recipe
+    assert recipe.model == str(folder)
+    model, head = command.loaded(options, recipe, Console())
+    assert (model.name, head.number) == ("tiny", 1)
+
+
+def test_a_model_that_is_none_is_refused(tmp_path, problems, capsys):
+    (tmp_path / "empty").mkdir()
+    given = ["--problems", str(problems), "--method", "chain", "--model"]
+    assert command.main([*given, str(tmp_path / "empty")]) == 1
+    assert "empty holds no model: it has no config.json. Give a folder with" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        command.main([*given, " "])
+    assert "model is empty; name a hub name, a folder or a .gguf file" in capsys.readouterr().err
 
 
 # -- Processes ----------------------------------------------------------------------------------------------------
