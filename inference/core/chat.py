@@ -28,9 +28,15 @@ def template_of(tokenizer: Any) -> tuple[str, str]:
     """
     fault = fault_of(tokenizer) if tokenizer.chat_template else "it brings none"
     if fault:
-        return PLAIN_TEMPLATE, fault
+        return ("{{ bos_token }}" if begins_texts(tokenizer) else "") + PLAIN_TEMPLATE, fault
     own: str = tokenizer.get_chat_template()
     return (DATED + own if "strftime_now" in own else own), ""
+
+
+def begins_texts(tokenizer: Any) -> bool:
+    """Whether the tokenizer puts its first token before every text: the model has seen none without."""
+    first = getattr(tokenizer, "bos_token_id", None)
+    return first is not None and tokenizer("a")["input_ids"][0] == first
 
 
 def fault_of(tokenizer: Any) -> str:

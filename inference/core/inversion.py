@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,14 +71,16 @@ def invert(
     """Signals and hidden states of each step of `trace`, from one forward pass.
 
     `layer` counts decoder layers from 1; by default two thirds of the depth. What `prefix` shares with the prompt is
-    not computed again; `each_head` keeps the flow of the heads apart. Raises ValueError for a layer outside 1..L,
-    LimitError where the chain is too long, the device too small or what the model computes not finite.
+    not computed again; `each_head` keeps the flow of the heads apart. Raises ValueError for a layer outside 1..L and
+    for tokens that the model does not have, LimitError where the chain is too long, the device too small or what the
+    model computes not finite.
     """
     layer = default_layer(model) if layer is None else layer
     if not 1 <= layer <= model.layers:
         raise ValueError(f"layer is {layer}; {model.name} has layers 1 to {model.layers}")
     ids = (*trace.prompt_ids, *(token.id for token in trace.tokens))
     check_context(model.module, len(ids))
+    check_vocabulary(model, ids)
     segments = segmented(trace)
     cache = (prefix.branch(trace.prompt_ids) if prefix else None) or DynamicCache(config=model.module.config)
     known = cache.get_seq_length()
@@ -89,6 +92,13 @@ def invert(
     states = pooled_steps(heard[0][0, len(trace.prompt_ids) - known :], trace)
     heads = tape.heads() if each_head else None
     return Inversion(signals, states, flow, segments, layer, PrefixCache(ids, cache), heads)
+
+
+def check_vocabulary(model: LanguageModel, ids: Sequence[int]) -> None:
+    """Of a trace that another model wrote, this is what can be told for sure."""
+    size = model.module.get_input_embeddings().num_embeddings
+    if max(ids) >= size:
+        raise ValueError(f"the trace has token {max(ids)}, but {model.name} has {size}: another model wrote it")
 
 
 def segmented(trace: Trace, at: int | None = None) -> Segments:

@@ -227,6 +227,13 @@ def test_readable_is_what_the_features_take(model, trace, monkeypatch):
     assert 40 < most < 89
 
 
+def test_a_trace_of_another_model_is_told_by_tokens_that_this_one_lacks(trace):
+    module = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **SIZES | {"vocab_size": 50}))
+    other = LanguageModel(module, parts()[1], "other")
+    with pytest.raises(ValueError, match=r"the trace has token \d+, but other has 50: another model wrote it"):
+        invert(other, trace)
+
+
 # -- the model itself ----------------------------------------------------------------------------------------------
 
 

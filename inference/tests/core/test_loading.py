@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from inference.core import LanguageModel, Sampling, Start, WeightsError, head_config
 from inference.core.chat import DATE, PLAIN_TEMPLATE
@@ -13,6 +14,7 @@ from inference.core.language_model import LOADING_ERRORS
 from inference.core.provenance import provenance
 from inference.tests.standin import CHAT, parts
 
+USER = {"role": "user", "content": "One?"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -131,6 +133,20 @@ def test_a_template_that_does_not_take_our_turns_gives_way_to_plain_text(templat
     assert re.search(why, model.plain)
 
 
+def test_a_plain_prompt_begins_as_the_tokenizer_begins_every_text():
+    """Base models of the kind of Llama have never seen a text without their first token."""
+    module, tokenizer = parts()[0], copy.deepcopy(parts()[1])
+    tokenizer.chat_template, tokenizer.bos_token = None, "<|im_start|>"
+    assert not LanguageModel(module, tokenizer, "base").encode_chat([USER])[0].startswith("<|im_start|>")
+    first = tokenizer.bos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        "<|im_start|> $A", None, [("<|im_start|>", first)]
+    )
+    prompt, ids = LanguageModel(module, tokenizer, "base").encode_chat([USER])
+    assert prompt == "<|im_start|>User: One?\n\nAssistant: "
+    assert (ids[0], ids.count(first)) == (first, 1)
+
+
 def test_the_models_own_template_is_kept(model):
     assert (model.plain, model.template) == ("", CHAT)
     assert provenance(model)["prompt"] == "chat template"
@@ -147,6 +163,6 @@ def test_a_template_that_asks_for_the_date_gets_the_same_one_every_day(template)
     module, tokenizer = parts()[0], copy.deepcopy(parts()[1])
     tokenizer.chat_template = template
     model = LanguageModel(module, tokenizer, "dated")
-    prompt, _ = model.encode_chat([{"role": "user", "content": "One?"}])
+    prompt, _ = model.encode_chat([USER])
     assert prompt.startswith(f"Today is {DATE}.\n<|im_start|>user\nOne?<|im_end|>")
     assert provenance(model)["prompt"] == f"chat template, dated {DATE}"
