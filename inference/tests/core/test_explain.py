@@ -9,6 +9,7 @@ from inference.core import (
     Alternative,
     Confidences,
     EvidenceRecord,
+    Source,
     StepEvidence,
     StepSignals,
     StepTest,
@@ -110,6 +111,13 @@ def test_the_heads_guess_is_told_as_a_guess_and_only_where_there_is_one():
         "that is a guess, and no finding"
         in [one.text for one in candidates(replace(record(CONFIRMED), findings=(sure,)))][2]
     )
+
+
+@pytest.mark.parametrize(("step", "told"), [(1, False), (2, True)])
+def test_where_a_steps_attention_went_is_told_only_where_it_could_go_elsewhere(step, told):
+    found = StepEvidence(step, "computation", "", (Source(0, 1.0),), Confidences(0.5, 0.5))
+    made = candidates(replace(record(replace(CONFIRMED, step=step)), findings=(found,)))
+    assert (f"When it wrote step {step + 1}, 100% of the attention" in made[2].text) == told
 
 
 def test_attention_is_told_with_its_caveat_only():
