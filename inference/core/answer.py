@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from inference.core.numerals import NUMERAL, canonical, changed, stated_numbers, ungrouped
 from inference.core.records import Answer, Problem
+from inference.core.steps import spoken
 
 ANNOUNCED = r"(?:final\s+)?answer\s*(?:is\s*:?|:)"
 CUE = re.compile(rf"\b{ANNOUNCED}(?!\W*\b{ANNOUNCED})\s*(?P<value>[^\n]*)", re.IGNORECASE)
@@ -43,8 +44,8 @@ class Stated:
 
 
 def find_stated(chain: str) -> Stated | None:
-    """The last non-empty "Answer: ..." (or "the answer is ...") of the chain."""
-    found = [cue for cue in CUE.finditer(chain) if cue["value"].strip()]
+    """The last non-empty "Answer: ..." (or "the answer is ...") of the chain, outside think blocks."""
+    found = [cue for cue in CUE.finditer(spoken(chain)) if cue["value"].strip()]
     if not found:
         return None
     return Stated(found[-1]["value"].strip(), found[-1].start("value"), found[-1].start())

@@ -132,8 +132,8 @@ def read(trace: Trace, start: int, step: Step, tokens: Sequence[Token]) -> Resam
 def outcome(trace: Trace, chain: str, start: int = 0) -> str | None:
     """The answer that `chain` states last, if it does so from its character `start` on, as worded there.
 
-    What stands before `start` was given to the rollout, and no likelihood is asked for: one that comes to no answer of
-    its own says nothing of where the model goes.
+    What stands before `start` was given to the rollout, and no likelihood is asked for: one that comes to no answer
+    of its own says nothing of where the model goes.
     """
     stated = find_stated(chain)
     if stated is None or stated.start < start:

@@ -14,8 +14,9 @@ from inference.core.decode import Sampling
 from inference.core.kept import Kept, Tokens, row_keys
 from inference.core.language_model import LanguageModel
 from inference.core.reasoning import ends
-from inference.core.records import Trace
+from inference.core.records import Token, Trace
 from inference.core.rollouts import Start
+from inference.core.steps import OPENING, thinking
 
 log = logging.getLogger(__name__)
 
@@ -113,4 +114,18 @@ def start_of(trace: Trace, start: int, seed: int) -> Start:
     return Start(
         (*trace.prompt_ids, *(token.id for token in before)),
         Sampling(longest, settings.temperature, settings.top_p, seed * 100_003 + start + 1),
+        think_tag(before),
     )
+
+
+def think_tag(tokens: Sequence[Token]) -> tuple[int, ...]:
+    """The tokens of the `<think>` tag whose block these end in; none where they end outside one."""
+    chain = "".join(token.text for token in tokens)
+    if not thinking(chain):
+        return ()
+    at, end, found = chain.rfind(OPENING), 0, []
+    for token in tokens:
+        end += len(token.text)
+        if at < end and end - len(token.text) < at + len(OPENING):
+            found.append(token.id)
+    return tuple(found)

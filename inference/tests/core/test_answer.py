@@ -193,6 +193,22 @@ def test_a_cue_right_behind_another_is_no_value():
     assert (stated.text, stated.start, stated.cue) == ("Grey", 25, 17)
 
 
+@pytest.mark.parametrize(
+    ("chain", "text"),
+    [
+        ("<think>\nFirst guess at the answer: White\n", None),
+        ("<think>The answer is White.</think>\nHm.", None),
+        ("<think>\nAnswer: White\n</think>\nAnswer: Grey", "Grey"),
+        ("Answer: Grey\n<think>Or is the answer: White?</think>", "Grey"),
+        ("<think>a</think> The answer is <think>b</think> Grey", "Grey"),
+    ],
+)
+def test_what_stands_in_a_think_block_is_no_statement(chain, text):
+    stated = find_stated(chain)
+    assert (stated and stated.text) == text
+    assert stated is None or chain[stated.start :].startswith(text)
+
+
 def test_the_last_statement_counts():
     chain = "The answer is white? No.\nAnswer: Grey"
     assert read_answer(chain, Problem("?", COLOURS)).text == "Grey"

@@ -145,6 +145,16 @@ def test_an_answer_that_is_stated_is_never_overruled(model, options):
         assert (trace.answer.text, trace.answer.read_by, trace.forced_from) == (option, "stated value", None)
 
 
+@pytest.mark.parametrize("text", ["<think>\nCats are animals.\nThey have", "<think>\nCats are animals.\nAnswer:"])
+def test_an_open_think_block_is_closed_before_the_answer_is_asked_for(model, text):
+    trace = reason(writes(model, text), PROBLEM, ReasonSettings())
+    assert trace.chain == f"{text}\n</think>\nAnswer: {trace.answer.text}"
+    assert trace.written == text
+    assert trace.steps[-1].text == f"Answer: {trace.answer.text}"
+    assert states_answer(trace, trace.steps[-1])
+    assert model.decode(token_ids(trace)[answer_span(trace).start :]).strip() == trace.answer.text
+
+
 def test_nothing_is_read_below_half(model):
     ids = model.encode("Milo is a cat.")
     asked = ask(model, ids, "Milo is a cat.", UNDECIDED.options, worked_examples(model))
