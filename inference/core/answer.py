@@ -11,15 +11,25 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from inference.core.numerals import NUMERAL, canonical, stated_numbers, ungrouped
+from inference.core.numerals import NUMERAL, canonical, changed, stated_numbers, ungrouped
 from inference.core.records import Answer, Problem
+from inference.core.steps import spoken
 
 ANNOUNCED = r"(?:final\s+)?answer\s*(?:is\s*:?|:)"
 CUE = re.compile(rf"\b{ANNOUNCED}(?!\W*\b{ANNOUNCED})\s*(?P<value>[^\n]*)", re.IGNORECASE)
 LETTER = re.compile(r"^\W*(?:option\s+|choice\s+)?([A-Za-z])(?:\W*$|\s*[).:])", re.IGNORECASE)
 WORD = re.compile(r"[^\W_]+")
 PART = re.compile(rf"{NUMERAL.pattern}|\d+|[^\W\d_]+", re.IGNORECASE)
-DENIAL = re.compile(r"\b(?:no|not|never|none|nothing|cannot|without)\b|n['’]t\b", re.IGNORECASE)
+NAMED = re.compile(r"(?<![\w°])(?:[A-Z](?!\w)|[a-z](?=[):]))")  # a letter that may be an option's
+SENTENCE = re.compile(r"[.!?]\s+(?=[A-Z])")
+DENIAL = re.compile(
+    r"\b(?:no|not|never|none|nothing|cannot|without|n?either|nor|except|other than|(?:any\w+|all) but)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+OR = re.compile(r"\bor\b", re.IGNORECASE)
+SIGN = re.compile(r"(^|=)\s*[-−]\s+(?=[\d.])")  # a minus with a space behind it
+EQUALS = re.compile(r"(?<![<>!])=>?|≈")
+CALCULATION = re.compile(r"\d\s*[-*×÷·x]\s*\d")
 OVERLAP = 0.5
 AROUND = " \t*_`\"'“”‘’«».,;:"  # what may stand around a stated text and is no part of it
 
@@ -34,8 +44,8 @@ class Stated:
 
 
 def find_stated(chain: str) -> Stated | None:
-    """The last non-empty "Answer: ..." (or "the answer is ...") of the chain."""
-    found = [cue for cue in CUE.finditer(chain) if cue["value"].strip()]
+    """The last non-empty "Answer: ..." (or "the answer is ...") of the chain, outside think blocks."""
+    found = [cue for cue in CUE.finditer(spoken(chain)) if cue["value"].strip()]
     if not found:
         return None
     return Stated(found[-1]["value"].strip(), found[-1].start("value"), found[-1].start())
@@ -54,11 +64,20 @@ def read_answer(chain: str, problem: Problem) -> Answer | None:
 
 
 def read_number(value: str) -> Answer | None:
-    """The one number that the value states, without its unit; of a calculation, what stands after the last "="."""
-    found = stated_numbers(value.rpartition("=")[2])
-    if not found or len({canonical(number) for number in found}) > 1 or DENIAL.search(value):
+    number = one_number(value)
+    return None if number is None else Answer(None, number, "stated number")
+
+
+def one_number(value: str) -> str | None:
+    """The one number that the value states, without its unit; of a calculation, what stands after the last "=".
+
+    Nothing is read where something beside the number changes it: a denial, an "or", a word or a sign.
+    """
+    result = EQUALS.split(SIGN.sub(r"\1-", value))[-1]
+    found = stated_numbers(result) or []
+    if len({canonical(number) for number in found}) != 1 or CALCULATION.search(result):
         return None
-    return Answer(None, found[0], "stated number")
+    return None if DENIAL.search(value) or OR.search(value) else found[0]
 
 
 def read_text(value: str) -> Answer | None:
@@ -84,44 +103,56 @@ def answer_key(text: str, asks: str) -> str:
 def match_option(value: str, options: Sequence[str]) -> Answer | None:
     """Try the rules in order of how far they can be trusted; each needs one option only to fit."""
     rules: tuple[tuple[str, Callable[[str, Sequence[str]], int | None]], ...] = (
+        ("stated value", by_text),
         ("stated value", by_value),
         ("number", by_number),
         ("letter", by_letter),
         ("word overlap", by_overlap),
     )
+    said = SIGN.sub(r"\1-", value)
     for name, rule in rules:
-        index = rule(value, options)
+        index = rule(said, options)
         if index is not None:
             return Answer(index, options[index], name)
     return None
 
 
+def by_text(value: str, options: Sequence[str]) -> int | None:
+    """The same text, case, white space and marks around it aside, with or without a letter before it."""
+    same = {unspaced(value), unspaced(LETTER.sub("", value))}
+    return only([index for index, option in enumerate(options) if unspaced(option) in same])
+
+
 def by_value(value: str, options: Sequence[str]) -> int | None:
     """The same words and numbers, case and punctuation aside, with or without a letter before them."""
-    bare = LETTER.sub("", value)
-    same = [{normalised(value), normalised(bare)} - {""}, [numbers(value), numbers(bare)]]
-    found = [i for i, option in enumerate(options) if normalised(option) in same[0] and numbers(option) in same[1]]
-    return only(found)
+    said = value.rstrip(f"{AROUND}!")  # behind the whole statement it is no factorial
+    same = [meant(said), meant(LETTER.sub("", said))]
+    return only([index for index, option in enumerate(options) if words(option) and meant(option) in same])
 
 
 def by_number(value: str, options: Sequence[str]) -> int | None:
-    """The one option with the number that the value states; of a calculation, what stands after the last "="."""
-    stated = set(numbers(LETTER.sub("", value).rpartition("=")[2]))
-    if len(stated) != 1:
+    """The one option with the number that the value states."""
+    stated = one_number(LETTER.sub("", value))
+    if stated is None:
         return None
-    return only([index for index, option in enumerate(options) if set(numbers(option)) == stated])
+    found = [one_number(option) for option in options]
+    return only([at for at, number in enumerate(found) if number and canonical(number) == canonical(stated)])
 
 
 def by_letter(value: str, options: Sequence[str]) -> int | None:
+    """The option whose letter begins the value, where its first sentence names no other."""
     letter = LETTER.match(value)
-    index = ord(letter[1].upper()) - ord("A") if letter else -1
-    return index if 0 <= index < len(options) else None
+    if letter is None:
+        return None
+    named = {ord(one.upper()) - ord("A") for one in (letter[1], *NAMED.findall(SENTENCE.split(value)[0]))}
+    return only([index for index in named if index < len(options)])
 
 
 def by_overlap(value: str, options: Sequence[str]) -> int | None:
     """The one option most of whose words (at least half) the value has.
 
-    An option with other numbers than the value, or denied where the value is not, is never read from it.
+    An option with other numbers than the value, with numbers that only one of the two changes, or denied where the
+    value is not, is never read from it.
     """
     scores = [overlap(value, option) if compatible(value, option) else 0.0 for option in options]
     best = max(scores, default=0.0)
@@ -129,8 +160,8 @@ def by_overlap(value: str, options: Sequence[str]) -> int | None:
 
 
 def compatible(value: str, option: str) -> bool:
-    same_numbers = not numbers(option) or set(numbers(option)) == set(numbers(value))
-    return same_numbers and bool(DENIAL.search(value)) == bool(DENIAL.search(option))
+    same = [set(numbers(option)) == set(numbers(value)), changed(option) == changed(value)]
+    return (all(same) or not numbers(option)) and bool(DENIAL.search(value)) == bool(DENIAL.search(option))
 
 
 def overlap(value: str, option: str) -> float:
@@ -148,8 +179,13 @@ def numbers(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?", ungrouped(text))]
 
 
-def normalised(text: str) -> str:
-    return " ".join(words(text))
+def unspaced(text: str) -> str:
+    return "".join(text.casefold().split()).strip(AROUND)
+
+
+def meant(text: str) -> tuple[list[str], list[float], set[str]]:
+    """Words and numbers of a text, and what changes the numbers."""
+    return words(text), numbers(text), changed(text)
 
 
 def only(indices: list[int]) -> int | None:

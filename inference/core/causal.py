@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inference.core import effect
-from inference.core.answer import answer_key, read_answer
+from inference.core.answer import answer_key, find_stated, read_answer
 from inference.core.clusters import clustered, typical
 from inference.core.inversion import Inversion
 from inference.core.kept import Kept
@@ -126,14 +126,18 @@ def read(trace: Trace, start: int, step: Step, tokens: Sequence[Token]) -> Resam
     chain = written + "".join(token.text for token in tokens)
     at = min(step.char_start, len(written))
     spans = [chain[start:end] for start, end in split_spans(chain) if end > at]
-    return Resample(spans[0] if spans else "", outcome(trace, chain))
+    return Resample(spans[0] if spans else "", outcome(trace, chain, len(written)))
 
 
-def outcome(trace: Trace, chain: str) -> str | None:
-    """The answer that `chain` states, if it states one, as worded there.
+def outcome(trace: Trace, chain: str, start: int = 0) -> str | None:
+    """The answer that `chain` states last, if it does so from its character `start` on, as worded there.
 
-    No likelihood is asked for: a rollout that comes to no answer of its own says nothing of where the model goes.
+    What stands before `start` was given to the rollout, and no likelihood is asked for: one that comes to no answer
+    of its own says nothing of where the model goes.
     """
+    stated = find_stated(chain)
+    if stated is None or stated.start < start:
+        return None
     answer = read_answer(chain, trace.problem)
     return answer.text if answer else None
 

@@ -38,12 +38,20 @@ class Sampling:
 
 @dataclass
 class Row:
-    """One continuation being written. Logprobs and entropies in nats, at temperature 1."""
+    """One continuation being written. Logprobs and entropies in nats, at temperature 1.
+
+    `before` are tokens that stand somewhere before it and that `finished` and `guide` read, too.
+    """
 
     random: np.random.Generator
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
+    before: tuple[int, ...] = ()
+
+    @property
+    def seen(self) -> list[int]:
+        return [*self.before, *self.ids]
 
 
 @torch.no_grad()
@@ -99,7 +107,7 @@ def choose(logits: Tensor, writing: list[Row], sampling: Sampling, guide: Guide)
     logprobs = logits.float().log_softmax(-1)
     entropies = entropies_of(logprobs).tolist()
     check_entropies(entropies)
-    allowed = guided(logprobs, [guide(row.ids) for row in writing])
+    allowed = guided(logprobs, [guide(row.seen) for row in writing])
     if sampling.temperature == 0:
         chosen = allowed.argmax(-1)
     else:

@@ -231,7 +231,7 @@ def shortfall(test: StepTest, p_value: float) -> str:
 
 
 def rested(record: EvidenceRecord, test: StepTest) -> list[str]:
-    """The earlier step that got most of the step's attention, with what that is worth. Of one alone it says nothing."""
+    """The earlier step that got most of the step's attention, with what that is worth. One alone gets all of it."""
     if test.step < 2:
         return []
     sources = [finding.rested_on[0] for finding in record.findings if finding.step == test.step and finding.rested_on]

@@ -1,13 +1,16 @@
 """Keep the answer line to the options: after "Answer:" the model can only write one of them.
 
-Guided choice, as servers of language models offer it. The chain before that line is free, and the tokens of the
-answer keep the log-probabilities that the model gave them unguided: a forced answer can be told from a willing one.
+Guided choice, as servers of language models offer it. The chain before that line is free, and so are think blocks;
+the tokens of the answer keep the log-probabilities that the model gave them unguided: a forced answer can be told
+from a willing one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+
+from inference.core.steps import spoken
 
 CUE = re.compile(r"^\W*(?:final\s+)?answer\s*:[ \t]*", re.IGNORECASE | re.MULTILINE)
 CUE_ENDS = re.compile(CUE.pattern + r"\Z", re.IGNORECASE | re.MULTILINE)
@@ -26,10 +29,10 @@ class AnswerGuide:
         self.decode = decode
 
     def __call__(self, ids: Sequence[int]) -> frozenset[int] | None:
-        if not self.options or not CUE.search(self.decode(ids)):
+        if not self.options or not CUE.search(spoken(self.decode(ids))):
             return None
         for start in range(max(0, len(ids) - self.longest - 1), len(ids) + 1):
-            if CUE_ENDS.search(self.decode(ids[:start])):
+            if CUE_ENDS.search(spoken(self.decode(ids[:start]))):
                 return self.following(tuple(ids[start:]))
         return None
 

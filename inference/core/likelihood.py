@@ -18,6 +18,7 @@ from inference.core.language_model import LanguageModel
 from inference.core.limits import check_entropies, context_of
 from inference.core.packed import Ids, Probe, full_attention, logprobs
 from inference.core.records import Answer, Token
+from inference.core.steps import CLOSING, thinking
 from inference.core.trajectory import CUE, option_ids
 
 LEAST = 0.5
@@ -47,17 +48,25 @@ class Asked:
 def ask(model: LanguageModel, ids: Ids, chain: str, options: Sequence[str], prefix: PrefixCache) -> Asked | None:
     """Put "Answer:" behind `ids`, prompt and chain, on a line of its own, and score each option as what follows.
 
-    One pass over the chain, and a packed one over the options, or one for each where the model cannot be probed.
-    `prefix` lends what it shares with `ids`. None where cue and options do not fit into the model's context.
+    A think block that is still open is closed first. One pass over the chain, and a packed one over the options, or
+    one for each where the model cannot be probed. `prefix` lends what it shares with `ids`. None where cue and
+    options do not fit into the model's context.
     """
-    line = CUE if model.decode(ids).endswith("\n") else f"\n{CUE}"
-    cue: Ids = () if CUE_ENDS.search(chain) else model.encode(line)
+    cue = cue_behind(model, ids, chain)
     followers, most = option_ids(model, options), context_of(model.module)
     if most is not None and len(ids) + len(cue) + max(map(len, followers)) > most:
         return None
     whole = read_on(model, ids, prefix)
     scores = torch.tensor(scored(model, ids, cue, followers, whole))
     return Asked(ids, cue, tuple(scores.softmax(-1).tolist()), whole)
+
+
+def cue_behind(model: LanguageModel, ids: Ids, chain: str) -> Ids:
+    """What asks for the answer; nothing where the chain ends in it."""
+    if CUE_ENDS.search(chain) and not thinking(chain):
+        return ()
+    line = "" if model.decode(ids).endswith("\n") else "\n"
+    return model.encode(f"{line}{CLOSING}\n{CUE}" if thinking(chain) else f"{line}{CUE}")
 
 
 def read_on(model: LanguageModel, ids: Ids, prefix: PrefixCache) -> PrefixCache:

@@ -14,18 +14,32 @@ NUMERAL = (
         re.IGNORECASE,
     )
 )
-OTHER = re.compile(r"[√π^∞]|\\(?:d?frac|sqrt|pi|infty)\b")  # what makes another number of the digits beside it
+UNIT = re.compile(r"\b(?:[cdkm]?m|ft|in|yd)\^?[23]\b")  # of an area or a volume: its digit is no number
+OTHER = re.compile(  # what makes another number, or a range of them, of the digits beside it
+    r"[√π∞^<>≤≥≠±|¼-¾⅐-⅞]|!=|\\(?:d?frac|sqrt|pi|infty|log|ln)\b"
+    r"|(?<![^\W\d_])[¹²³⁰-⁹]|(?<=[\d)])!|(?<=\d)\s*\+"
+    r"|\b(?:than|at least|at most|over|under|above|below|half|twice|plus|minus|(?:log|ln|root)\(?)"
+    r"(?=(?:\s+of)?\s*[$€£*-]*\.?\d)"
+    r"|(?<=\d)[\s-]+(?:hundred|thousand|[mbtr]+illion|squared|cubed|factorial)\b",
+    re.IGNORECASE,
+)
 
 
 def stated_numbers(text: str) -> list[str] | None:
-    """The numerals of a text as they stand there, in order; None where digits or signs are left that these are not.
+    """The numerals of a text as they stand there, in order; None where digits are left that these are not, or where a
+    word or a sign makes another number of one.
 
-    A comma before three digits groups thousands. "1/2" is one numeral, and so is "1.5e3"; "12:30", "2x + 3" or "√2"
-    are none or several.
+    A comma before three digits groups thousands. "1/2" is one numeral, and so is "1.5e3"; "12:30", "2x + 3", "√2",
+    "5 million" or "less than 5" are none or several.
     """
-    plain = ungrouped(text)
+    plain = UNIT.sub(" ", ungrouped(text))
     left = NUMERAL.sub(" ", plain)
-    return None if OTHER.search(plain) or re.search(r"\d", left) else NUMERAL.findall(plain)
+    return None if changed(text) or re.search(r"\d", left) else NUMERAL.findall(plain)
+
+
+def changed(text: str) -> set[str]:
+    """The words and signs of a text that make other numbers of its digits."""
+    return {found[0].strip(" -").casefold() for found in OTHER.finditer(UNIT.sub(" ", ungrouped(text)))}
 
 
 def ungrouped(text: str) -> str:

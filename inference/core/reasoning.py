@@ -14,7 +14,7 @@ from inference.core.language_model import LanguageModel, Message
 from inference.core.likelihood import LEAST, Asked, ask, forced
 from inference.core.limits import check_context, device_memory
 from inference.core.records import Answer, Problem, Progress, ReasoningError, ReasonSettings, Token, Trace
-from inference.core.steps import content, split_steps
+from inference.core.steps import content, split_steps, spoken
 
 STATED = re.compile(r"^[^\n]*\banswer\s*(?:is\s*)?:[^\n]*\S[^\n]*\n", re.IGNORECASE | re.MULTILINE)
 
@@ -117,7 +117,7 @@ def sampling(settings: ReasonSettings) -> Sampling:
 
 def answer_is_stated(text: str) -> bool:
     """Whether the line with the answer is complete."""
-    return STATED.search(text) is not None
+    return STATED.search(spoken(text)) is not None
 
 
 def ends(text: str) -> bool:

@@ -15,8 +15,9 @@ from inference.core.kept import Kept, Tokens, row_keys
 from inference.core.language_model import LanguageModel
 from inference.core.limits import context_of
 from inference.core.reasoning import ends
-from inference.core.records import Trace
+from inference.core.records import Token, Trace
 from inference.core.rollouts import Start
+from inference.core.steps import OPENING, thinking
 
 log = logging.getLogger(__name__)
 
@@ -116,4 +117,18 @@ def start_of(model: LanguageModel, trace: Trace, start: int, seed: int) -> Start
     return Start(
         ids,
         Sampling(min(longest, max(1, room)), settings.temperature, settings.top_p, seed * 100_003 + start + 1),
+        think_tag(trace.tokens[:start]),
     )
+
+
+def think_tag(tokens: Sequence[Token]) -> tuple[int, ...]:
+    """The tokens of the `<think>` tag whose block these end in; none where they end outside one."""
+    chain = "".join(token.text for token in tokens)
+    if not thinking(chain):
+        return ()
+    at, end, found = chain.rfind(OPENING), 0, []
+    for token in tokens:
+        end += len(token.text)
+        if at < end and end - len(token.text) < at + len(OPENING):
+            found.append(token.id)
+    return tuple(found)

@@ -39,10 +39,14 @@ class RolloutMemoryError(DeviceMemoryError):
 
 @dataclass(frozen=True)
 class Start:
-    """Where rollouts begin: all tokens before them (at least one), and how to go on. Each start has its own seed."""
+    """Where rollouts begin: all tokens before them (at least one), and how to go on. Each start has its own seed.
+
+    `opened` are those of the tokens before that `finished` and `guide` read, too: an open `<think>` tag.
+    """
 
     ids: tuple[int, ...]
     sampling: Sampling
+    opened: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,8 +153,8 @@ def write(writing: Writing, batch: Sequence[Place], tick: Tick) -> list[Row] | N
 
 
 def written(writing: Writing, batch: Sequence[Place], tick: Tick) -> list[Row]:
+    made = [begun(writing.starts[start], row) for start, row in batch]
     samplings = [writing.starts[start].sampling for start, _ in batch]
-    made = [Row(np.random.default_rng([one.seed, row])) for one, (_, row) in zip(samplings, batch, strict=True)]
     limits = [one.max_new_tokens for one in samplings]
     logits, rows = opened(writing, [start for start, _ in batch])
     going = list(range(len(made)))
@@ -158,7 +162,7 @@ def written(writing: Writing, batch: Sequence[Place], tick: Tick) -> list[Row]:
         for at in range(0, len(going), CHOOSING):
             some = [made[row] for row in going[at : at + CHOOSING]]
             choose(logits[at : at + CHOOSING], some, samplings[0], writing.guide)
-        stay = [at for at, row in enumerate(going) if length < limits[row] and not writing.finished(made[row].ids)]
+        stay = [at for at, row in enumerate(going) if length < limits[row] and not writing.finished(made[row].seen)]
         if not stay:
             break
         if length % TICK == 0:
@@ -168,6 +172,10 @@ def written(writing: Writing, batch: Sequence[Place], tick: Tick) -> list[Row]:
             going = [going[at] for at in stay]
         logits = rows.read([made[row].ids[-1] for row in going])
     return made
+
+
+def begun(start: Start, row: int) -> Row:
+    return Row(np.random.default_rng([start.sampling.seed, row]), before=start.opened)
 
 
 def opened(writing: Writing, starts: Sequence[int]) -> tuple[Tensor, Rows]:

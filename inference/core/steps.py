@@ -31,7 +31,19 @@ FORMULA = re.compile(
     r"|(?<![\\$])\$(?=[^\s$])[^$\n]*(?<=[^\s\\])\$(?![\d$])"
 )
 
+THOUGHT = re.compile(rf"{OPENING}.*?(?:{CLOSING}|\Z)", re.DOTALL)
+
 Span = tuple[int, int]
+
+
+def spoken(chain: str) -> str:
+    """The chain with blanks for its think blocks, each character in its place: what stands in one states nothing."""
+    return THOUGHT.sub(lambda block: " " * len(block[0]), chain)
+
+
+def thinking(chain: str) -> bool:
+    """Whether it ends within a think block."""
+    return chain.rfind(OPENING) > chain.rfind(CLOSING)
 
 
 def split_spans(chain: str) -> list[Span]:

@@ -13,6 +13,8 @@ NUMBER = Problem("How many?", asks="number")
 FREE = Problem("Where?", asks="free")
 COLOURS = ("White", "Grey", "We cannot know")
 MONEY = ("30 euros", "35 euros", "150 euros")
+ANIMALS = ("cat", "dog", "horse")
+ODD = ("5", "6", "4000")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,15 @@ MONEY = ("30 euros", "35 euros", "150 euros")
         ("Answer: option b", COLOURS, 1, "letter"),
         ("Answer: The bird must be grey", COLOURS, 1, "word overlap"),
         ("Answer: it is certainly not made of glass", ("Certainly", "Certainly not"), 1, "word overlap"),
+        ("Answer: B) $x > 5$", ("x < 5", "x > 5"), 1, "stated value"),
+        ("The answer is 5!", ODD, 0, "stated value"),
+        ("Answer: 4e3 apples", ODD, 2, "number"),
+        ("Answer: 25 cm2", ("25 cm^2", "26 cm^2"), 0, "number"),
+        ("Answer: 25 cm²", ("25", "52"), 0, "number"),
+        ("Answer: 6 more than before", ODD, 1, "number"),
+        ("Answer: B) one with fur, e.g. a bat", (*ANIMALS, "fox", "crow"), 1, "letter"),
+        ("Answer: A. B is wrong.", ANIMALS, 0, "letter"),
+        ("Answer: the dog, which is larger than 2 cats", ANIMALS[1:], 0, "word overlap"),
     ],
 )
 def test_reads_what_is_stated(chain, options, index, read_by):
@@ -50,6 +61,20 @@ def test_reads_what_is_stated(chain, options, index, read_by):
         ("Answer: -5", ("5", "7")),
         ("Answer: 35 euros for 5 tickets", MONEY),  # two numbers
         ("Answer: Z", COLOURS),
+        ("The answer is not 5.", ODD),
+        ("Answer: I cannot decide, but it is not 6", ODD),
+        ("Answer: less than 6", ODD),
+        ("Answer: less than 6 apples", ("6 apples", "7 apples")),
+        ("Answer: - 5", ODD),
+        ("Answer: 5π", ODD),
+        ("Answer: 5e3", ODD),
+        ("Answer: 5 million", ODD),
+        ("Answer: x = 5 or x = 6", ODD),
+        ("Answer: A) or B)", ANIMALS),
+        ("Answer: (a) and (b)", ANIMALS),
+        ("Answer: A: no, B", ANIMALS),
+        ("Answer: neither dog nor cat", ANIMALS[1:]),
+        ("Answer: anything but dog", ANIMALS[1:]),
         ("", COLOURS),
     ],
 )
@@ -68,6 +93,17 @@ def test_reads_nothing_where_no_option_or_several_are_stated(chain, options):
         ("Answer: \\boxed{7}", "7"),
         ("Answer: 7, so he has 7 lives", "7"),
         ("Answer: 5\nNo, wait.\nAnswer: 6", "6"),
+        ("Answer: x = - 5", "-5"),
+        ("Answer: 2x = 10 => x = 5", "5"),
+        ("Answer: π ≈ 3.14", "3.14"),
+        ("Answer: Rs 7925", "7925"),
+        ("Answer: 5 km/h", "5"),
+        ("Answer: A) 5 (five)", "5"),
+        ("Answer: 25 cm^2", "25"),
+        ("Answer: 25 cm²", "25"),
+        ("Answer: 5 more apples than Tom", "5"),
+        ("Answer: it adds up to 5", "5"),
+        ("Answer: one half (0.5)", "0.5"),
     ],
 )
 def test_a_number_is_read_without_its_unit(chain, number):
@@ -77,7 +113,12 @@ def test_a_number_is_read_without_its_unit(chain, number):
 
 @pytest.mark.parametrize(
     "value",
-    ["", "twelve", "7 or 8", "12:30", "1.2.3", "3,5", "√2", "2x", "\\frac{1}{2}", "not 5", "1e999", "2^10", "9" * 99],
+    [
+        *("", "twelve", "7 or 8", "12:30", "1.2.3", "3,5", "√2", "2x", "\\frac{1}{2}", "not 5", "1e999", "2^10"),
+        *("9" * 99, "x = 3 or x = 5", "x != 5", "x >= 5", "x ≠ 5", "x > 5", "less than $5", "at most 5"),
+        *("anything but 5", "half of 5", "5!", "5²", "5 ½", "1½", "5 million", "5 squared", "log(5)", "minus 5"),
+        *("|5|", "±5", "5+", "5 × 5"),
+    ],
 )
 def test_no_number_is_guessed(value):
     assert read_answer(f"Step 1: 4 + 4 = 8.\nAnswer: {value}", NUMBER) is None
@@ -150,6 +191,22 @@ def test_an_option_is_its_own_key():
 def test_a_cue_right_behind_another_is_no_value():
     stated = find_stated("So the answer is\nAnswer: Grey")
     assert (stated.text, stated.start, stated.cue) == ("Grey", 25, 17)
+
+
+@pytest.mark.parametrize(
+    ("chain", "text"),
+    [
+        ("<think>\nFirst guess at the answer: White\n", None),
+        ("<think>The answer is White.</think>\nHm.", None),
+        ("<think>\nAnswer: White\n</think>\nAnswer: Grey", "Grey"),
+        ("Answer: Grey\n<think>Or is the answer: White?</think>", "Grey"),
+        ("<think>a</think> The answer is <think>b</think> Grey", "Grey"),
+    ],
+)
+def test_what_stands_in_a_think_block_is_no_statement(chain, text):
+    stated = find_stated(chain)
+    assert (stated and stated.text) == text
+    assert stated is None or chain[stated.start :].startswith(text)
 
 
 def test_the_last_statement_counts():

@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 
 from inference.core import LanguageModel, Problem, ReasonSettings, causal, invert, reason
+from inference.core.decode import Sampling
 from inference.core.kept import KeptFile
+from inference.core.resampling import start_of
 from inference.core.similarity import Words
+from inference.tests.core.conftest import PROBLEM
 from inference.tests.standin import parts
 
 MANY, WORDS = 40, Words()
@@ -103,6 +106,34 @@ def test_an_answer_that_cannot_be_read_is_counted_as_such(model, trace):
     assert found.different_answers == {"": 5}
     assert found.alternatives[0].example == ""
     assert (found.effect, found.p_value, found.confirmed) == (None, None, False)
+
+
+@pytest.mark.parametrize("gap", ["\n", " "])
+@pytest.mark.parametrize(("rest", "answer"), [("So they are", None), ("Hm.\nAnswer: White", "White")])
+def test_what_was_stated_before_a_rollout_is_not_its_answer(model, gap, rest, answer):
+    chain = f"First, the answer is Black.{gap}Cats may be grey.\nAnswer: Black"
+    model.generate = lambda *args, **options: [model.spelled(chain, Sampling(99))]
+    trace = reason(model, PROBLEM, ReasonSettings())
+    step = trace.steps[1]
+    assert step.text == "Cats may be grey."
+    found = causal.read(trace, step.token_start, step, model.spelled(f" {rest}", Sampling(99)))
+    assert found == causal.Resample(rest.split("\n")[0], answer)
+    kept = causal.read(trace, step.token_end, step, trace.tokens[step.token_end :])
+    assert kept == causal.Resample(step.text, "Black")
+
+
+def test_a_rollout_from_within_a_think_block_goes_on_behind_it(model):
+    """Neither its end nor the guide takes what stands in the block for the answer line."""
+    chain = "<think>\nCats may be grey.\nHm.\n</think>\nAnswer: Black"
+    model.generate = lambda *args, **options: [model.spelled(chain, Sampling(99))]
+    trace = reason(model, PROBLEM, ReasonSettings())
+    assert [start_of(trace, step.token_end, 0).opened for step in trace.steps] == [model.encode("<think>"), (), ()]
+    writer, read = LanguageModel(*parts(), "tiny"), []
+    writer.guide = lambda options: lambda ids: read.append(writer.decode(ids))
+    for step in trace.steps[:2]:
+        read.clear()
+        writer.generate_many([start_of(trace, step.token_end, 0)], stop=read.append)
+        assert {text.startswith("<think>") for text in read} == {step.index == 0}
 
 
 # -- rounds, budget, kept rollouts ------------------------------------------------------------------------------

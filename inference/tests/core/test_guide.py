@@ -29,6 +29,13 @@ def test_only_the_options_can_follow(model, guide, chain):
     assert guide(model.encode(chain)) == {model.encode(f" {option}")[0] for option in OPTIONS}
 
 
+def test_a_think_block_is_free(model, guide):
+    assert guide(model.encode("<think>\nAnswer:")) is None
+    assert guide(model.encode("<think>\nAnswer: Hm.</think>\n")) is None
+    after = guide(model.encode("<think>\nAnswer: Hm.</think>\nAnswer:"))
+    assert after == {model.encode(f" {option}")[0] for option in OPTIONS}
+
+
 def test_an_option_that_begins_another_may_end_or_go_on(model, guide):
     ids = (*model.encode("Answer:"), *model.encode(" Certainly"))
     following = model.encode(" Certainly not")[len(model.encode(" Certainly"))]

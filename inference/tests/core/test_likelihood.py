@@ -131,10 +131,28 @@ def test_a_chain_that_loops_is_cut_where_that_is_seen_and_asked(model):
     assert trace.answer.read_by == "likelihood"
 
 
-def test_an_answer_that_is_stated_is_never_overruled(model):
-    for option in PROBLEM.options:
-        trace = reason(writes(model, f"Step 1: Cats.\nAnswer: {option}"), PROBLEM, ReasonSettings())
+@pytest.mark.parametrize(
+    "options",
+    [
+        PROBLEM.options,
+        *(("10%", "10"), ("√2", "2"), ("x > 5", "x < 5"), ("2:3", "2,3"), ("+5", "5"), ("4!", "4!*5!", "4^5", "5^4")),
+    ],
+)
+def test_an_answer_that_is_stated_is_never_overruled(model, options):
+    problem = replace(PROBLEM, options=options)
+    for option in options:
+        trace = reason(writes(model, f"Step 1: Cats.\nAnswer: {option}"), problem, ReasonSettings())
         assert (trace.answer.text, trace.answer.read_by, trace.forced_from) == (option, "stated value", None)
+
+
+@pytest.mark.parametrize("text", ["<think>\nCats are animals.\nThey have", "<think>\nCats are animals.\nAnswer:"])
+def test_an_open_think_block_is_closed_before_the_answer_is_asked_for(model, text):
+    trace = reason(writes(model, text), PROBLEM, ReasonSettings())
+    assert trace.chain == f"{text}\n</think>\nAnswer: {trace.answer.text}"
+    assert trace.written == text
+    assert trace.steps[-1].text == f"Answer: {trace.answer.text}"
+    assert states_answer(trace, trace.steps[-1])
+    assert model.decode(token_ids(trace)[answer_span(trace).start :]).strip() == trace.answer.text
 
 
 def test_nothing_is_read_below_half(model):

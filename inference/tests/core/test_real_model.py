@@ -19,7 +19,7 @@ from inference.core import (
     reason,
     self_explain,
 )
-from inference.core.numerals import stated_numbers
+from inference.core.numerals import NUMERAL, ungrouped
 
 pytestmark = pytest.mark.model
 STARTER = Path(inference.__file__).parent / "starter" / "starter.jsonl"
@@ -70,7 +70,7 @@ def test_a_number_is_read_or_it_is_said_why_not(real):
 
 
 def numbers_of(chain):
-    return [numeral for line in chain.splitlines() for numeral in stated_numbers(line) or ()]
+    return NUMERAL.findall(ungrouped(chain))
 
 
 def test_an_explanation_from_end_to_end(real):

@@ -3,6 +3,7 @@
 import pytest
 
 from inference.core import Problem, ReasoningError, ReasonSettings, Token, reason, self_explain
+from inference.core.reasoning import ends
 from inference.tests.core.conftest import PROBLEM, UNDECIDED
 
 
@@ -29,6 +30,13 @@ def test_an_unreadable_answer_is_an_error_that_quotes_it(model):
     model.generate = writes("Step 1: Cats.\nAnswer: purple")
     with pytest.raises(ReasoningError, match="Answer: purple"):
         reason(model, UNDECIDED, ReasonSettings())
+
+
+def test_an_answer_ends_the_chain_outside_think_blocks_only():
+    thought = "<think>\nLet me see. A first guess at the answer: 5\n"
+    assert not ends(thought)
+    assert not ends(f"{thought}No.</think>\nAnswer: 6")
+    assert ends(f"{thought}No.</think>\nAnswer: 6\n")
 
 
 @pytest.mark.parametrize("text", ["", "\n "])
