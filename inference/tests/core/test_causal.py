@@ -127,12 +127,13 @@ def test_a_rollout_from_within_a_think_block_goes_on_behind_it(model):
     chain = "<think>\nCats may be grey.\nHm.\n</think>\nAnswer: Black"
     model.generate = lambda *args, **options: [model.spelled(chain, Sampling(99))]
     trace = reason(model, PROBLEM, ReasonSettings())
-    assert [start_of(trace, step.token_end, 0).opened for step in trace.steps] == [model.encode("<think>"), (), ()]
+    opened = [start_of(model, trace, step.token_end, 0).opened for step in trace.steps]
+    assert opened == [model.encode("<think>"), (), ()]
     writer, read = LanguageModel(*parts(), "tiny"), []
     writer.guide = lambda options: lambda ids: read.append(writer.decode(ids))
     for step in trace.steps[:2]:
         read.clear()
-        writer.generate_many([start_of(trace, step.token_end, 0)], stop=read.append)
+        writer.generate_many([start_of(model, trace, step.token_end, 0)], stop=read.append)
         assert {text.startswith("<think>") for text in read} == {step.index == 0}
 
 
