@@ -18,6 +18,7 @@ from inference.core.language_model import LanguageModel
 from inference.core.limits import check_context, check_finite, device_memory
 from inference.core.mixing import step_shares
 from inference.core.records import Step, StepSignals, Trace
+from inference.core.roles import answering
 from inference.core.steps import content_start
 
 FORK_TOKENS = 4  # a step's first tokens, where it can still turn into another step
@@ -122,9 +123,8 @@ def answer_position(trace: Trace) -> int:
 
 
 def states_answer(trace: Trace, step: Step) -> bool:
-    """Whether this is the step that only states the answer."""
-    stated = find_stated(trace.chain)
-    return stated is not None and step.char_start <= stated.start < step.char_end
+    """Whether this is the step that states the answer (`answering`)."""
+    return step.index == answering([one.text for one in trace.steps])
 
 
 def inverse_flow(flow: Tensor, segments: Segments, steps: int) -> list[float]:
