@@ -126,22 +126,6 @@ def interval(different: Counts, kept: Counts, tested: Permuted, random: np.rando
     return min(float(low), excess), max(float(high), excess)
 
 
-def reachable(kept: Counts, different: Counts, more: int, level: float, random: np.random.Generator) -> bool:
-    """Whether `more` answers on each side, at their most one-sided, could bring the p-value within `level`.
-
-    Those that differ all come to one answer and those that keep to another, tried for each pair of answers. Counts
-    [outcomes].
-    """
-    usual = np.argsort(-kept, kind="stable")
-    one = np.eye(len(kept))
-    return any(
-        permutation(different + more * one[a], kept + more * one[b], random).p_value <= level
-        for b in usual
-        for a in usual[::-1]
-        if a != b
-    )
-
-
 def projected(kept: Counts, different: Counts, scale: float, random: np.random.Generator) -> float:
     """The p-value of `scale` times as many answers with the same shares; 1 without answers to compare."""
     if not kept.any() or not different.any():

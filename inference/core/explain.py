@@ -124,7 +124,7 @@ def lone(test: StepTest) -> bool:
 
 
 def cut_short(test: StepTest) -> bool:
-    """Answers were compared, and the budget ended the test while the rest could still have confirmed the step.
+    """Answers were compared, and the budget ended the test while its trend still let it go on.
 
     Of this function and the next three at most one holds of a test; each is a reason why it did not confirm.
     """

@@ -174,7 +174,7 @@ class StepTest:
     # Since schema 3. `rollouts` are those that were drawn, which may be fewer than planned.
     planned: int | None = None
     level: float = 0.05  # what p_value had to stay within to confirm: the part of 5 % that this look could spend
-    stopped: str = ""  # "confirmed early", "futile" (no rest could confirm it), "all drawn" or "budget"; see looks.py
+    stopped: str = ""  # "confirmed early", "futile" (given up by its trend), "all drawn" or "budget"; see looks.py
 
 
 @dataclass(frozen=True)
