@@ -6,6 +6,7 @@ import pytest
 
 from inference.core import LanguageModel, Problem, ReasonSettings, causal, invert, reason
 from inference.core.kept import KeptFile
+from inference.core.resampling import Resamples, start_of
 from inference.core.similarity import Words
 from inference.tests.standin import parts
 
@@ -170,6 +171,21 @@ def test_no_more_tokens_are_drawn_than_the_budget(model, trace, monkeypatch, bud
     monkeypatch.setattr(model, "generate_many", counted)
     ran(model, trace, budget=budget)
     assert sum(tokens) <= budget
+
+
+def test_tokens_that_are_no_words_are_spent_as_well(trace, monkeypatch):
+    """A row of line breaks is as long as it may be; one that only ends its turn has one token. Kept ones count."""
+    writer = LanguageModel(*parts(), "tiny")
+    break_id, end_id = writer.encode("\n")[0], min(writer.end_ids)
+    start = trace.steps[1].token_start
+    for only, length in ((break_id, start_of(trace, start, 0).sampling.max_new_tokens), (end_id, 1)):
+        monkeypatch.setattr(writer, "guide", lambda options, only=only: lambda ids: [only])
+        kept = Memory()
+        for _ in range(2):
+            rows = Resamples(writer, trace, 0, kept=kept)
+            rows.draw({start: 2}, lambda share: None)
+            assert rows.spent == 2 * length
+        assert len(kept.puts) == 2
 
 
 def test_what_was_kept_is_not_drawn_again(model, trace, drawn):
