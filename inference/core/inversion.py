@@ -71,12 +71,16 @@ def invert(
     """Signals and hidden states of each step of `trace`, from one forward pass.
 
     `layer` counts decoder layers from 1; by default two thirds of the depth. What `prefix` shares with the prompt is
-    not computed again; `each_head` keeps the flow of the heads apart. Raises ValueError for a layer outside 1..L,
-    LimitError where the chain is too long, the device too small or what the model computes not finite.
+    not computed again; `each_head` keeps the flow of the heads apart. Raises ValueError for a layer outside 1..L and
+    for a trace without steps or tokens (one of method `api` has no tokens), LimitError where the chain is too long,
+    the device too small or what the model computes not finite.
     """
     layer = default_layer(model) if layer is None else layer
     if not 1 <= layer <= model.layers:
         raise ValueError(f"layer is {layer}; {model.name} has layers 1 to {model.layers}")
+    if not trace.steps or not trace.tokens:
+        counts = f"{len(trace.steps)} steps and {len(trace.tokens)} tokens"
+        raise ValueError(f"the trace has {counts}; give one that a local model wrote")
     ids = (*trace.prompt_ids, *(token.id for token in trace.tokens))
     check_context(model.module, len(ids))
     segments = segmented(trace)

@@ -6,8 +6,9 @@ import pytest
 
 from inference.core import LanguageModel, Problem, ReasonSettings, causal, invert, reason
 from inference.core.kept import KeptFile
+from inference.core.looks import looks
 from inference.core.resampling import Resamples, start_of
-from inference.core.similarity import Words
+from inference.core.similarity import Compared, Words
 from inference.tests.standin import parts
 
 MANY, WORDS = 40, Words()
@@ -90,6 +91,24 @@ def test_no_steps_to_test_ask_nothing_of_the_model(trace):
     assert causal.test_steps(None, trace, [], 5, 0, None, quiet) == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "drawn"),
+    [
+        (ReasonSettings(seed=4), True),
+        (ReasonSettings(seed=0), False),
+        (ReasonSettings(seed=4, temperature=0.0), False),
+    ],
+)
+def test_the_answer_of_a_greedy_trace_is_no_random_draw(trace, settings, drawn):
+    after = [causal.Resample(trace.steps[1].text, trace.answer.text)] * 3
+    made = [causal.Resample("Step 2: Something else.", "Grey")] * 3
+    (look,) = looks(3, most=1)
+    found = causal.assessed(replace(trace, settings=settings), 1, made, after, 0, look, Compared(WORDS))
+    # How likely three of six, or of seven, are to be drawn as they were, or the other way round.
+    assert found.p_value == pytest.approx(1 / 35 if drawn else 2 / 20)
+    assert found.kept_answers == {trace.answer.text: 4}
+
+
 def test_where_nothing_else_is_ever_written_there_is_no_effect(model):
     only = reason(model, Problem("Which one?", ("This", "This one")), ReasonSettings())
     model.generate = lambda ids, sampling, rows=1, **options: [only.tokens[only.steps[1].token_start :]] * rows
@@ -157,6 +176,12 @@ def test_the_budget_counts_real_tokens_and_the_first_steps_go_first(model, trace
     assert ran(model, trace, budget=1) == []
     with pytest.raises(ValueError, match="budget is 0 tokens"):
         ran(model, trace, budget=0)
+
+
+@pytest.mark.parametrize("step", [-1, 4])
+def test_a_step_that_is_not_there_is_refused(model, trace, step):
+    with pytest.raises(ValueError, match=f"steps has {step}; the chain has 4 steps, numbered from 0"):
+        ran(model, trace, steps=(0, step))
 
 
 @pytest.mark.parametrize("budget", [500, 1500, 4000, 9000])
