@@ -48,9 +48,9 @@ def confirmed(effect: Effect | None, different: int, rollouts: int, level: float
 
 
 def verdict(effect: Effect | None, different: int, rollouts: int, level: float = ALPHA) -> str:
-    """ "confirmed", "not confirmed", or "untested" where no answers could be compared.
+    """ "confirmed", "not confirmed", or "untested" where something else was written and no answers could be compared.
 
-    A step that every resample wrote again was tested: there was no other way to compare it with.
+    A step that every resample wrote again was tested: the model has no other way there, and nothing was confirmed.
     """
     if confirmed(effect, different, rollouts, level):
         return "confirmed"

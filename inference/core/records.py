@@ -199,7 +199,7 @@ class StepTest:
     confirmed: bool
     alternatives: tuple[Alternative, ...]
     excess: float | None = None  # effect minus its mean over random regroupings, nats; may be negative
-    verdict: str = ""  # "confirmed", "not confirmed", or "untested": no answers to compare; "" in schema 1
+    verdict: str = ""  # "confirmed", "not confirmed", or "untested": see effect.verdict; "" in schema 1
     # Since schema 3. `rollouts` are those that were drawn, which may be fewer than planned.
     planned: int | None = None
     level: float = 0.05  # what p_value had to stay within to confirm: the part of 5 % that this look could spend
