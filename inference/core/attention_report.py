@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from inference.core.explain import answered, choices, listed, percent, quoted_step
+from inference.core.explain import answered, before_answer, listed, percent, quoted_step
 from inference.core.inversion import invert, position_only_flow
 from inference.core.language_model import LanguageModel
 from inference.core.position import with_baselines
@@ -42,7 +42,7 @@ def explain_attention(model: LanguageModel, trace: Trace, progress: Progress = s
 
 def report(record: EvidenceRecord) -> str:
     """Three sentences or four; shares are of the attention to all steps, the one that states the answer included."""
-    steps = sorted(choices(record), key=lambda step: -record.step_scores[step])[:NAMED]
+    steps = sorted(before_answer(record), key=lambda step: -record.step_scores[step])[:NAMED]
     if not steps:
         return f"{answered(record)} It wrote no step before that. {WARNING}"
     shares = {step: percent(record.step_scores[step]) for step in steps}

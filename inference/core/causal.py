@@ -53,13 +53,16 @@ def test_steps(
     sentence encoder; `inversion` lends its prefix cache; `kept` has what an earlier run drew, and gets what this one
     draws. Without a budget the same seed gives the same test of a step, whichever others are tested.
 
-    Raises ValueError for a budget, rollouts or looks below 1, SimilarityError where the encoder is not installed.
+    Raises ValueError for a budget, rollouts or looks below 1 and for a step that is not there, SimilarityError where
+    the encoder is not installed.
     """
     if budget is not None and budget < 1:
         raise ValueError(f"budget is {budget} tokens; give at least 1, or None for no limit")
     plan = looks(rollouts, most_looks)
     if not steps:
         return []
+    if wrong := [step for step in steps if not 0 <= step < len(trace.steps)]:
+        raise ValueError(f"steps has {wrong[0]}; the chain has {len(trace.steps)} steps, numbered from 0")
     stage = f"Testing step {steps[0] + 1}" if len(steps) == 1 else f"Testing {len(steps)} steps"
     progress(stage, 0.0)
     rows = Resamples(model, trace, seed, inversion.prefix if inversion else None, kept)
@@ -178,7 +181,7 @@ def assessed(
     kept = [Resample(own, trace.answer.text), *after, *(one for one in made if one not in different)]
     # The answer of a greedy trace is the likeliest one and no random draw, which the test takes answers for; nor is
     # one that was read by likelihood, as no rollout's is.
-    drawn = kept if trace.settings.seed and trace.forced_from is None else kept[1:]
+    drawn = kept if not trace.settings.greedy and trace.forced_from is None else kept[1:]
     possible = outcomes(trace, [*kept, *different])
     groups = numbered(drawn, possible), numbered(different, possible)
     measured = effect.measure(*groups, len(possible), seed)

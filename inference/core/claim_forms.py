@@ -14,10 +14,12 @@ from inference.core.claim_reader import ENDED, Reader, UnsupportedError, is_perc
 from inference.core.effect import ALPHA
 from inference.core.explain import (
     LIKELIHOOD,
+    before_answer,
     choices,
     cut_short,
     like_chance,
     lone,
+    most_attended,
     mute,
     often,
     percent,
@@ -201,9 +203,8 @@ def attended(reader: Reader, found: Found) -> list[str]:
     signals, step = reader.record.signals, reader.pointed(found[2])
     need(is_percent(found[1], signals[step].inverse_flow), f"not the share of step {found[2]}")
     if found["top"]:
-        top = max(signals[other].inverse_flow for other in choices(reader.record))
-        first = step in choices(reader.record) and signals[step].inverse_flow == top
-        need(first, f"step {found[2]} is not the first")
+        steps = before_answer(reader.record) if "before" in found["top"] else range(len(signals))
+        need(step == most_attended(reader.record, steps), f"step {found[2]} is not the first")
     return [f"/signals/{step}/inverse_flow"]
 
 

@@ -60,8 +60,11 @@ def contrastive_flow(model: LanguageModel, trace: Trace, rival: str) -> Tensor:
     """Share of each step in "why the answer and not `rival`": [S] float32 ≥ 0, sums to 1 unless nothing pulls.
 
     The two are compared at the first token where they differ. Sink and prompt are left out and the rest is
-    renormalised. Raises ValueError where one of the two begins the other: no token tells them apart.
+    renormalised. Raises ValueError for a blank rival, and where one of the two begins the other: no token tells them
+    apart.
     """
+    if not rival.strip():
+        raise ValueError(f"rival is {rival!r}; name another answer that the model could have given")
     ids, answer = token_ids(trace), answer_span(trace)
     own, other = ids[answer.start : answer.end], following(model, trace, rival)
     ahead = next((at for at, (one, two) in enumerate(zip(own, other, strict=False)) if one != two), None)

@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicCache
 
 from inference.core.cache import PrefixCache
 from inference.core.limits import check_entropies
+from inference.core.records import check_sampling
 
 NUCLEUS = 64  # tokens looked at first; eight times as many for the rows where they hold less than top_p, and so on
 TICK = 4  # tokens between two calls of `tick`
@@ -28,12 +29,15 @@ Guide = Callable[[Sequence[int]], Collection[int] | None]
 
 @dataclass(frozen=True)
 class Sampling:
-    """`temperature` 0 is greedy. `seed` matters only above 0."""
+    """`temperature` 0 is greedy. `seed` matters only above 0. Raises ValueError for what `check_sampling` refuses."""
 
     max_new_tokens: int = 160
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_sampling(self.max_new_tokens, self.temperature, self.top_p, self.seed)
 
 
 @dataclass
@@ -154,7 +158,8 @@ def drawn(probabilities: Tensor, top_p: float, draws: Tensor, size: int) -> Tens
     kept = top.where(before < top_p, torch.zeros_like(top))
     total = kept.cumsum(-1)
     place = torch.searchsorted(total, (draws * total[:, -1])[:, None], right=True)
-    chosen = order.gather(1, place.clamp(max=order.shape[-1] - 1))[:, 0]
+    last = (kept > 0).sum(-1, keepdim=True) - 1  # a draw may be rounded to 1, which is behind all that is kept
+    chosen = order.gather(1, place.minimum(last))[:, 0]
     short = top.sum(-1) < top_p
     if size < probabilities.shape[-1] and bool(short.any()):
         chosen[short] = drawn(probabilities[short], top_p, draws[short], 8 * size)

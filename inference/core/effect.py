@@ -48,9 +48,9 @@ def confirmed(effect: Effect | None, different: int, rollouts: int, level: float
 
 
 def verdict(effect: Effect | None, different: int, rollouts: int, level: float = ALPHA) -> str:
-    """ "confirmed", "not confirmed", or "untested" where no answers could be compared.
+    """ "confirmed", "not confirmed", or "untested" where something else was written and no answers could be compared.
 
-    A step that every resample wrote again was tested: there was no other way to compare it with.
+    A step that every resample wrote again was tested: the model has no other way there, and nothing was confirmed.
     """
     if confirmed(effect, different, rollouts, level):
         return "confirmed"
@@ -124,22 +124,6 @@ def interval(different: Counts, kept: Counts, tested: Permuted, random: np.rando
     found, excess = divergence(*redrawn), tested.value - tested.chance
     low, high = np.percentile(found, [2.5, 97.5]) - found.mean() + excess
     return min(float(low), excess), max(float(high), excess)
-
-
-def reachable(kept: Counts, different: Counts, more: int, level: float, random: np.random.Generator) -> bool:
-    """Whether `more` answers on each side, at their most one-sided, could bring the p-value within `level`.
-
-    Those that differ all come to one answer and those that keep to another, tried for each pair of answers. Counts
-    [outcomes].
-    """
-    usual = np.argsort(-kept, kind="stable")
-    one = np.eye(len(kept))
-    return any(
-        permutation(different + more * one[a], kept + more * one[b], random).p_value <= level
-        for b in usual
-        for a in usual[::-1]
-        if a != b
-    )
 
 
 def projected(kept: Counts, different: Counts, scale: float, random: np.random.Generator) -> float:

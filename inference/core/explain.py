@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from inference.core.answer import find_stated
 from inference.core.effect import ALPHA, MIN_SHARE
 from inference.core.looks import BUDGET
 from inference.core.records import Alternative, Candidate, EvidenceRecord, StepTest
+from inference.core.roles import answering
 from inference.core.steps import content
 
 LIKELIHOOD = "likelihood"  # how an answer was read that the chain does not state
@@ -124,7 +124,7 @@ def lone(test: StepTest) -> bool:
 
 
 def cut_short(test: StepTest) -> bool:
-    """Answers were compared, and the budget ended the test while the rest could still have confirmed the step.
+    """Answers were compared, and the budget ended the test while its trend still let it go on.
 
     Of this function and the next three at most one holds of a test; each is a reason why it did not confirm.
     """
@@ -263,10 +263,9 @@ def untested(record: EvidenceRecord) -> list[str]:
 
 def attended(record: EvidenceRecord) -> list[str]:
     """Attention proposes, it shows nothing: the sentence says so."""
-    steps = choices(record)
-    if len(steps) < 2:
+    top = most_attended(record, before_answer(record))
+    if top is None:
         return []
-    top = max(steps, key=lambda step: record.signals[step].inverse_flow)
     return [
         f"When it gave its answer, {percent(record.signals[top].inverse_flow)} of the attention that it paid to its "
         f"own steps led back to step {top + 1}, more than to any other step before the answer; "
@@ -274,9 +273,23 @@ def attended(record: EvidenceRecord) -> list[str]:
     ]
 
 
+def most_attended(record: EvidenceRecord, steps: Sequence[int]) -> int | None:
+    """Which of two `steps` or more got more of the answer's attention than each of the others; None for none."""
+    if len(steps) < 2:
+        return None
+    *_, second, first = sorted(steps, key=lambda step: record.signals[step].inverse_flow)
+    return first if record.signals[first].inverse_flow > record.signals[second].inverse_flow else None
+
+
 def choices(record: EvidenceRecord) -> list[int]:
-    """The steps that do more than state the answer."""
-    return [index for index, step in enumerate(record.steps) if find_stated(step) is None]
+    """All steps but the one that states the answer. One that states an answer earlier on may be tested as well."""
+    return [index for index in range(len(record.steps)) if index != answering(record.steps)]
+
+
+def before_answer(record: EvidenceRecord) -> list[int]:
+    """The steps that could be looked at when the answer was given: what stands behind it was not yet written."""
+    at = answering(record.steps)
+    return list(range(len(record.steps) if at is None else at))
 
 
 def closing(record: EvidenceRecord) -> list[str]:

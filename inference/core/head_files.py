@@ -104,7 +104,8 @@ def load(folder: Path, sha256: str, number: int, expected: HeadConfig) -> Head:
 def read(path: Path, number: int = 1) -> Head:
     """Load one head's own folder. A folder that is named by a hash has to match it.
 
-    Raises HeadMismatchError when a file is missing, unreadable, was changed, or has another feature spec.
+    Raises HeadMismatchError when a file is missing, unreadable, was changed, has another feature spec, or weights
+    that are no finite numbers.
     """
     weights, config = stored(path)
     if looks_like_hash(path.name) and path.name != hashlib.sha256(weights + config).hexdigest():
@@ -112,11 +113,19 @@ def read(path: Path, number: int = 1) -> Head:
     try:
         head = Head(HeadConfig.from_json(json.loads(config)), number)
         head.load_state_dict(load_tensors(weights))
+        check_numbers(head)
     except HeadMismatchError as error:
         raise HeadMismatchError(f"{path} is no head of this version: {error}.") from error
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:  # of json, torch and safetensors
         raise HeadMismatchError(f"{path} is no head of this version: {error}") from error
     return head.eval()
+
+
+def check_numbers(head: Head) -> None:
+    """Raises HeadMismatchError for weights that are not finite: all they give is no number, and nothing is chosen."""
+    wrong = [name for name, tensor in head.state_dict().items() if not tensor.isfinite().all()]
+    if wrong:
+        raise HeadMismatchError(f"{', '.join(wrong)} has weights that are not finite; fit it again")
 
 
 def digest(path: Path) -> str:

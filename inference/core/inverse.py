@@ -23,10 +23,13 @@ from inference.core.mixing import HeadFlow
 from inference.core.prose import write, writer_of
 from inference.core.ranking import likely_and_mattered, probed
 from inference.core.reasoning import silent, worked_examples
+from inference.core.recipe import WRITERS
 from inference.core.records import Candidate, EvidenceRecord, Progress, StepSignals, StepTest, Trace
 from inference.core.similarity import DEFAULT, loaded
 from inference.core.step_features import step_features
 from inference.core.step_head import rank_scores
+
+LEAST = {"candidates": 1, "tested_steps": 0, "rollouts": 1, "seed": 0, "looks": 1}
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class InverseSettings:
 
     `similarity` is what `similarity.loaded` takes; `looks`, how often at most a test is looked at, so that it may end
     early; 1 always draws all `rollouts`. `writer` is "templates", "model" or "both"; `candidates` texts by each, of
-    the templates at most their three.
+    the templates at most their three. Raises ValueError for an unknown writer and for numbers below `LEAST`.
     """
 
     candidates: int = 3
@@ -47,6 +50,13 @@ class InverseSettings:
     similarity: str = DEFAULT
     looks: int = LOOKS
     writer: str = "templates"
+
+    def __post_init__(self) -> None:
+        if self.writer not in WRITERS:
+            raise ValueError(f"writer is {self.writer!r}; allowed are {', '.join(WRITERS)}")
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; give at least {least}")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from inference.core.language_model import LanguageModel
 from inference.core.limits import check_context, check_finite, device_memory
 from inference.core.mixing import step_shares
 from inference.core.records import Step, StepSignals, Trace
+from inference.core.roles import answering
 from inference.core.steps import content_start
 
 FORK_TOKENS = 4  # a step's first tokens, where it can still turn into another step
@@ -72,12 +73,15 @@ def invert(
 
     `layer` counts decoder layers from 1; by default two thirds of the depth. What `prefix` shares with the prompt is
     not computed again; `each_head` keeps the flow of the heads apart. Raises ValueError for a layer outside 1..L and
-    for tokens that the model does not have, LimitError where the chain is too long, the device too small or what the
-    model computes not finite.
+    for a trace without steps or tokens (one of method `api` has no tokens) or with tokens that the model does not
+    have, LimitError where the chain is too long, the device too small or what the model computes not finite.
     """
     layer = default_layer(model) if layer is None else layer
     if not 1 <= layer <= model.layers:
         raise ValueError(f"layer is {layer}; {model.name} has layers 1 to {model.layers}")
+    if not trace.steps or not trace.tokens:
+        counts = f"{len(trace.steps)} steps and {len(trace.tokens)} tokens"
+        raise ValueError(f"the trace has {counts}; give one that a local model wrote")
     ids = (*trace.prompt_ids, *(token.id for token in trace.tokens))
     check_context(model.module, len(ids))
     check_vocabulary(model, ids)
@@ -132,9 +136,8 @@ def answer_position(trace: Trace) -> int:
 
 
 def states_answer(trace: Trace, step: Step) -> bool:
-    """Whether this is the step that only states the answer."""
-    stated = find_stated(trace.chain)
-    return stated is not None and step.char_start <= stated.start < step.char_end
+    """Whether this is the step that states the answer (`answering`)."""
+    return step.index == answering([one.text for one in trace.steps])
 
 
 def inverse_flow(flow: Tensor, segments: Segments, steps: int) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,20 +189,22 @@ class LanguageModel:
         max_rows: int = MAX_ROWS,
         tick: Callable[[float], None] = lambda share: None,
         done: Callable[[int, int, tuple[Token, ...]], None] = lambda start, row, tokens: None,
+        whole: bool = False,
     ) -> list[list[tuple[Token, ...]]]:
         """For each start what `generate` gives, up to rounding; all of them in one batch where `prefix` holds them.
 
         `rows` is how many of each start, or a list of row numbers for each. At most `max_rows` are written at a time;
-        `done(start, row, tokens)` gets each as soon as its batch is written. Raises RolloutMemoryError when not even
-        one row fits into memory, ContextError and NumbersError as `generate` does, ValueError for starts that differ
-        in temperature or top_p.
+        `done(start, row, tokens)` gets each as soon as its batch is written. `whole` rows have all tokens that were
+        written: white space at their end, and the end-of-turn token with no text. Raises RolloutMemoryError when not
+        even one row fits into memory, ContextError and NumbersError as `generate` does, ValueError for starts that
+        differ in temperature or top_p.
         """
         for start in starts:
             check_context(self.module, len(start.ids), start.sampling.max_new_tokens)
         texts: dict[Place, tuple[Token, ...]] = {}
 
         def told(place: Place, row: Row) -> None:
-            texts[place] = self.tokens(row)
+            texts[place] = self.whole(row) if whole else self.tokens(row)
             done(*place, texts[place])
 
         roll(
@@ -225,12 +228,17 @@ class LanguageModel:
         return AnswerGuide([self.encode(f" {option}") for option in options], self.end_ids, self.decode)
 
     def tokens(self, row: Row) -> tuple[Token, ...]:
-        ids = row.ids[:-1] if row.ids and row.ids[-1] in self.end_ids else row.ids
-        pieces = self.pieces(ids)
-        count = max((index + 1 for index, piece in enumerate(pieces) if piece.strip()), default=0)
-        pieces = [*pieces[: count - 1], *(piece.rstrip() for piece in pieces[count - 1 : count])] if count else []
-        columns = zip(ids, pieces, row.logprobs, row.entropies, strict=False)
-        return tuple(Token(*column) for column in columns)
+        """Up to the last word of a row."""
+        whole = self.whole(row)
+        count = max((index + 1 for index, token in enumerate(whole) if token.text.strip()), default=0)
+        last = [replace(token, text=token.text.rstrip()) for token in whole[:count][-1:]]
+        return (*whole[: max(0, count - 1)], *last)
+
+    def whole(self, row: Row) -> tuple[Token, ...]:
+        """All of a row. The end-of-turn token has no text."""
+        ended = row.ids[-1:] and row.ids[-1] in self.end_ids
+        pieces = [*self.pieces(row.ids[:-1]), ""] if ended else self.pieces(row.ids)
+        return tuple(Token(*column) for column in zip(row.ids, pieces, row.logprobs, row.entropies, strict=True))
 
     @torch.no_grad()
     def forward(self, ids: Sequence[int] | Tensor, mask: Tensor | None = None, **options: Any) -> Any:

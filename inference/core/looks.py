@@ -14,7 +14,7 @@ from math import comb
 
 import numpy as np
 
-from inference.core.effect import ALPHA, MIN_SHARE, Counts, Effect, confirmed, counts, projected, reachable
+from inference.core.effect import ALPHA, MIN_SHARE, Counts, Effect, confirmed, counts, projected
 
 LOOKS = 4
 LEAST = 3  # rollouts of a round: fewer tell nothing and fill no batch
@@ -29,15 +29,11 @@ BUDGET = "budget"
 
 @dataclass(frozen=True)
 class Look:
-    """After `drawn` of the `planned` rollouts: a p-value of at most `level` confirms; 0 is a look for futility only.
-
-    `last` is the level of the last look, which what is still to be drawn would have to meet.
-    """
+    """After `drawn` of the `planned` rollouts: a p-value of at most `level` confirms; 0 looks for futility only."""
 
     drawn: int
     planned: int
     level: float
-    last: float
 
 
 def looks(rollouts: int, most: int = LOOKS) -> list[Look]:
@@ -49,8 +45,7 @@ def looks(rollouts: int, most: int = LOOKS) -> list[Look]:
         raise ValueError(f"rollouts is {rollouts} and looks {most}; both are at least 1")
     count = max(1, min(most, rollouts // LEAST))
     sizes = [round(rollouts * (at + 1) / count) for at in range(count)]
-    levels = spent(sizes)
-    return [Look(size, rollouts, level, levels[-1]) for size, level in zip(sizes, levels, strict=True)]
+    return [Look(size, rollouts, level) for size, level in zip(sizes, spent(sizes), strict=True)]
 
 
 def spent(sizes: list[int]) -> list[float]:
@@ -87,25 +82,19 @@ def why_stop(
 
 
 def futile(look: Look, kept: list[int], different: list[int], differing: int, outcomes: int, seed: int) -> bool:
-    """Whether to give up: the rest cannot confirm the step, or from half of the rollouts on, hardly would.
+    """Whether to give up: too few can differ any more, or from half of the rollouts on, the trend is against it.
 
-    A test that ends so is not confirmed, which never makes false alarms more frequent.
+    The trend rules nothing out: a rest unlike what is there might have confirmed the step. A test that ends so is not
+    confirmed, which never makes false alarms more frequent.
     """
     groups = [counts(np.array(group, dtype=np.int64), max(2, outcomes)) for group in (kept, different)]
     random = np.random.default_rng([seed, 2])
-    return out_of_reach(look, groups, differing, random) or hopeless(look, groups, random)
+    return out_of_reach(look, differing) or hopeless(look, groups, random)
 
 
-def out_of_reach(look: Look, groups: Sequence[Counts], differing: int, random: np.random.Generator) -> bool:
-    """Whether not even the most one-sided rest of the rollouts would confirm the step.
-
-    The most one-sided rest: each rollout from before the step differs and comes to one answer, each from after it to
-    another.
-    """
-    rest = look.planned - look.drawn
-    if differing + rest < MIN_SHARE * look.planned:
-        return True
-    return not reachable(groups[0], groups[1], rest, look.last, random)
+def out_of_reach(look: Look, differing: int) -> bool:
+    """Whether no rest of the rollouts confirms the step: too few would differ, even if all that are to come did."""
+    return differing + look.planned - look.drawn < MIN_SHARE * look.planned
 
 
 def hopeless(look: Look, groups: Sequence[Counts], random: np.random.Generator) -> bool:

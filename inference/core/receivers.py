@@ -62,12 +62,22 @@ def receiver_heads(scores: Tensor, top: int = TOP) -> list[tuple[int, int]]:
 
 
 def receiver_scores(scores: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
-    """Mean attention [C] that each step gets in `heads`, of received attention [L, H, C]."""
+    """Mean attention [C] that each step gets in `heads`, of received attention [L, H, C].
+
+    Raises ValueError for no heads.
+    """
+    if not heads:
+        raise ValueError("heads is empty; give at least one (layer, head), such as those of `receiver_heads`")
     return torch.stack([scores[layer, head] for layer, head in heads]).mean(0)
 
 
 def forks(entropies: Sequence[float], share: float = FORKS) -> list[int]:
-    """The tokens of highest entropy, a `share` of all rounded up, in their order (Wang et al. 2025: 20 %)."""
+    """The tokens of highest entropy, a `share` of all rounded up, in their order (Wang et al. 2025: 20 %).
+
+    Raises ValueError for a share outside 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}; allowed is 0 to 1")
     count = math.ceil(share * len(entropies))
     highest = sorted(range(len(entropies)), key=lambda token: -entropies[token])[:count]
     return sorted(highest)

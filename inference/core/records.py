@@ -23,7 +23,10 @@ ASKS = ("choice", "number", "free")
 
 @dataclass(frozen=True)
 class Problem:
-    """`asks` is one of ASKS. A choice has at least 2 options, the others have none. Raises ValueError otherwise."""
+    """`asks` is one of ASKS. A choice has at least 2 options, none blank and none there twice; the others have none.
+
+    Raises ValueError otherwise.
+    """
 
     question: str
     options: tuple[str, ...] = ()
@@ -38,16 +41,42 @@ class Problem:
             )
         if self.asks != "choice" and self.options:
             raise ValueError(f"a problem that asks for {self.asks!r} has {len(self.options)} options; give none")
+        for index, option in enumerate(self.options):
+            if not option.strip() or option in self.options[:index]:
+                raise ValueError(f"option {index + 1} is {option!r}; an option has words, and none is there twice")
 
 
 @dataclass(frozen=True)
 class ReasonSettings:
-    """`seed` 0 decodes greedily; any other seed samples at `temperature` and `top_p`."""
+    """`seed` 0 decodes greedily; any other seed samples at `temperature` and `top_p`.
+
+    Raises ValueError for what `check_sampling` refuses.
+    """
 
     max_new_tokens: int = 160
     seed: int = 0
     temperature: float = 0.7
     top_p: float = 0.95
+
+    def __post_init__(self) -> None:
+        check_sampling(self.max_new_tokens, self.temperature, self.top_p, self.seed)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether each token is the likeliest one, and none is drawn."""
+        return self.seed == 0 or self.temperature == 0
+
+
+def check_sampling(max_new_tokens: int, temperature: float, top_p: float, seed: int) -> None:
+    """Raises ValueError for settings with which nothing could be drawn, or nothing that follows the model."""
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}; give at least 1")
+    if not 0 <= temperature < float("inf"):
+        raise ValueError(f"temperature is {temperature}; allowed is 0 (greedy) or more, and finite")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}; allowed is above 0, and at most 1")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; allowed is 0 or more")
 
 
 @dataclass(frozen=True)
@@ -170,11 +199,11 @@ class StepTest:
     confirmed: bool
     alternatives: tuple[Alternative, ...]
     excess: float | None = None  # effect minus its mean over random regroupings, nats; may be negative
-    verdict: str = ""  # "confirmed", "not confirmed", or "untested": no answers to compare; "" in schema 1
+    verdict: str = ""  # "confirmed", "not confirmed", or "untested": see effect.verdict; "" in schema 1
     # Since schema 3. `rollouts` are those that were drawn, which may be fewer than planned.
     planned: int | None = None
     level: float = 0.05  # what p_value had to stay within to confirm: the part of 5 % that this look could spend
-    stopped: str = ""  # "confirmed early", "futile" (no rest could confirm it), "all drawn" or "budget"; see looks.py
+    stopped: str = ""  # "confirmed early", "futile" (given up by its trend), "all drawn" or "budget"; see looks.py
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ SHORTEST = 48  # tokens that a resample may write where the context has room for
 class Resamples:
     """Continuations of the chain, each to its answer, by the first token that they replace.
 
-    `spent` counts the tokens of all of them, those included that an earlier run drew.
+    They have all that was written, white space at the end included. `spent` counts the tokens of all of them, those
+    included that an earlier run drew.
     """
 
     model: LanguageModel
@@ -92,6 +93,7 @@ class Resamples:
             prefix=self.prefix,
             tick=tick,
             done=done,
+            whole=True,
         )
 
     def keep(self, key: str, tokens: Tokens) -> None:

@@ -6,7 +6,8 @@ The parts follow the sentence categories of Thought Anchors (Bogdan et al. 2025)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from inference.core.answer import find_stated, words
 from inference.core.steps import content
@@ -45,6 +46,15 @@ RULES: tuple[tuple[str, Callable[[str, str], bool]], ...] = (
 """Tried in this order; the first that holds names the role. What none fits is a "statement"."""
 
 ROLES = (*(name for name, _ in RULES), "statement")
+
+
+def answering(steps: Sequence[str]) -> int | None:
+    """The step that states the answer: the last of those that state one. None where none does."""
+    stated = find_stated("\n".join(steps))
+    if stated is None:
+        return None
+    ends = accumulate(len(step) + 1 for step in steps)
+    return next(index for index, end in enumerate(ends) if stated.start < end)
 
 
 def role(question: str, step: str) -> str:

@@ -106,8 +106,8 @@ def check(starts: Sequence[Start], numbers: Sequence[Sequence[int]], max_rows: i
         raise ValueError(f"max_rows is {max_rows}; give at least 1")
     if any(len(set(wanted)) < len(wanted) or min(wanted, default=0) < 0 for wanted in numbers):
         raise ValueError("the rows of a start are different numbers from 0; some are below 0 or named twice")
-    if any(not start.ids or start.sampling.max_new_tokens < 1 for start in starts):
-        raise ValueError("each start needs a token before it and at least 1 new token; one of these has none")
+    if not all(start.ids for start in starts):
+        raise ValueError("each start needs a token before it; one of these has none")
     ways = {(start.sampling.temperature, start.sampling.top_p) for start in starts}
     if len(ways) > 1:
         raise ValueError(f"(temperature, top_p) are {sorted(ways)}; all starts of one call have the same")

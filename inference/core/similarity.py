@@ -116,7 +116,7 @@ class OwnStates:
 
     def __init__(self, model: LanguageModel, layer: int | None = None) -> None:
         """`layer` counts from 1; by default a third of the depth. Raises ValueError for a layer that is not there."""
-        self.model, self.layer = model, layer or max(1, model.layers // 3)
+        self.model, self.layer = model, max(1, model.layers // 3) if layer is None else layer
         if not 1 <= self.layer <= model.layers:
             raise ValueError(f"layer is {layer}; {model.name} has layers 1 to {model.layers}")
         self.name = f"{OWN_STATES}, layer {self.layer}"

@@ -33,7 +33,7 @@ NOUNS: Synonyms = (
     ("something else", "other (?:things|steps|sentences|texts)"),
     ("nearly the same", "(?:the same or )?(?:nearly|almost|practically) the same(?: thing)?"),
     ("the same or nearly the same", "nearly the same"),
-    ("decisive choice", "(?:decisive|deciding) (?:choice|step|point|moment|decision)|decision point"),
+    ("decisive choice", "(?:decisive|deciding) (?:choice|step|point|moment|decision)"),
     ("there", "(?:at|in) (?:this|that) (?:point|step|place|stage)"),
     ("at step", "(?:in|for) step"),
     ("instead", "in its place|in place of (?:it|that|this)|rather than (?:that|this)"),
@@ -87,7 +87,8 @@ VERBS: Synonyms = (
     ("wrote", "produced|generated|selected|opted for|went (?:for|with)|came up with"),
     ("mattered", "had (?:an? )?(?:effect|influence|impact) on (?:the|its) answers?"),
     ("mattered", "(?:affected|influenced|changed) (?:the|its) answers?"),
-    ("mattered", "(?:was|were) (?:a )?decisive choices?"),
+    ("mattered", "(?:was|were) (?:a )?decision points?"),  # a decisive choice says more
+    ("decisive choice", "decision point"),
     ("mattered", "did (?:matter|make a difference)"),
     ("made a difference to the answer", f"(?:mattered|made (?:a|some) difference){ANSWERS}"),
     ("comes about", f"{MAY}(?:(?:comes?|came) about|arises?|occurs?|happens?|appears?)"),

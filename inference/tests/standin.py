@@ -112,6 +112,7 @@ class StandIn(LanguageModel):
         max_rows: int = MAX_ROWS,
         tick: Callable[[float], None] = lambda share: None,
         done: Callable[[int, int, tuple[Token, ...]], None] = lambda start, row, tokens: None,
+        whole: bool = False,
     ) -> list[list[tuple[Token, ...]]]:
         tick(0.5)
         made = []

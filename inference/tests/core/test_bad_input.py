@@ -132,6 +132,8 @@ def test_a_chain_without_the_number_or_text_that_is_asked_for_says_what_it_state
         ({}, "a choice has 0 options"),
         ({"options": ("7", "9"), "asks": "number"}, "asks for 'number' has 2 options; give none"),
         ({"asks": "essay"}, "asks is 'essay'; allowed are choice, number, free"),
+        ({"options": ("7", "9", "7")}, "option 3 is '7'; an option has words, and none is there twice"),
+        ({"options": ("7", " ")}, "option 2 is ' '"),
     ],
 )
 def test_a_problem_has_the_options_that_it_asks_for(given, what):

@@ -7,8 +7,9 @@ import pytest
 from inference.core import LanguageModel, Problem, ReasonSettings, causal, invert, reason
 from inference.core.decode import Sampling
 from inference.core.kept import KeptFile
-from inference.core.resampling import start_of
-from inference.core.similarity import Words
+from inference.core.looks import looks
+from inference.core.resampling import Resamples, start_of
+from inference.core.similarity import Compared, Words
 from inference.tests.core.conftest import PROBLEM
 from inference.tests.standin import parts
 
@@ -90,6 +91,24 @@ def test_what_two_tests_share_is_written_once(model, trace, monkeypatch):
 
 def test_no_steps_to_test_ask_nothing_of_the_model(trace):
     assert causal.test_steps(None, trace, [], 5, 0, None, quiet) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "drawn"),
+    [
+        (ReasonSettings(seed=4), True),
+        (ReasonSettings(seed=0), False),
+        (ReasonSettings(seed=4, temperature=0.0), False),
+    ],
+)
+def test_the_answer_of_a_greedy_trace_is_no_random_draw(trace, settings, drawn):
+    after = [causal.Resample(trace.steps[1].text, trace.answer.text)] * 3
+    made = [causal.Resample("Step 2: Something else.", "Grey")] * 3
+    (look,) = looks(3, most=1)
+    found = causal.assessed(replace(trace, settings=settings), 1, made, after, 0, look, Compared(WORDS))
+    # How likely three of six, or of seven, are to be drawn as they were, or the other way round.
+    assert found.p_value == pytest.approx(1 / 35 if drawn else 2 / 20)
+    assert found.kept_answers == {trace.answer.text: 4}
 
 
 def test_where_nothing_else_is_ever_written_there_is_no_effect(model):
@@ -190,6 +209,12 @@ def test_the_budget_counts_real_tokens_and_the_first_steps_go_first(model, trace
         ran(model, trace, budget=0)
 
 
+@pytest.mark.parametrize("step", [-1, 4])
+def test_a_step_that_is_not_there_is_refused(model, trace, step):
+    with pytest.raises(ValueError, match=f"steps has {step}; the chain has 4 steps, numbered from 0"):
+        ran(model, trace, steps=(0, step))
+
+
 @pytest.mark.parametrize("budget", [500, 1500, 4000, 9000])
 def test_no_more_tokens_are_drawn_than_the_budget(model, trace, monkeypatch, budget):
     tokens, write = [], model.generate_many
@@ -202,6 +227,21 @@ def test_no_more_tokens_are_drawn_than_the_budget(model, trace, monkeypatch, bud
     monkeypatch.setattr(model, "generate_many", counted)
     ran(model, trace, budget=budget)
     assert sum(tokens) <= budget
+
+
+def test_tokens_that_are_no_words_are_spent_as_well(trace, monkeypatch):
+    """A row of line breaks is as long as it may be; one that only ends its turn has one token. Kept ones count."""
+    writer = LanguageModel(*parts(), "tiny")
+    break_id, end_id = writer.encode("\n")[0], min(writer.end_ids)
+    start = trace.steps[1].token_start
+    for only, length in ((break_id, start_of(writer, trace, start, 0).sampling.max_new_tokens), (end_id, 1)):
+        monkeypatch.setattr(writer, "guide", lambda options, only=only: lambda ids: [only])
+        kept = Memory()
+        for _ in range(2):
+            rows = Resamples(writer, trace, 0, kept=kept)
+            rows.draw({start: 2}, lambda share: None)
+            assert rows.spent == 2 * length
+        assert len(kept.puts) == 2
 
 
 def test_what_was_kept_is_not_drawn_again(model, trace, drawn):

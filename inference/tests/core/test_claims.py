@@ -193,6 +193,9 @@ def first(text, *tests):
         ("Step 2 decided the answer.", "decides nothing about"),
         ("Step 2 was decisive for the answer.", "decides nothing about"),
         ("Step 2 was decisive.", "decides nothing about"),
+        ("Step 2 was a decisive step.", "decides nothing about"),
+        ("Step 2 was a deciding moment.", "decides nothing about"),
+        ("Step 2 was a decisive choice.", "decides nothing about"),
         ("Steps 1–2 were not tested.", "decides nothing about"),
         ("The model answered 10.5.", "decides nothing about"),
         ("The model answered ≠ “10”.", "decides nothing about"),
@@ -227,6 +230,7 @@ def test_what_the_record_does_not_hold_is_rejected_with_the_reason(text, reason)
             ("/answer", "/tests/0/different_answers", "/tests/1/different_answers"),
         ),
         ("The answer depended on step two.", ("/tests/0/confirmed",)),
+        ("Step 2 was a decision point.", ("/tests/0/confirmed",)),
         ("Step 1 was resampled six times.", ("/tests/1/rollouts",)),
         (
             "At step 1, a third of the tries said something else.",
@@ -243,6 +247,30 @@ def test_free_wording_of_a_known_claim_is_accepted_with_its_pointers(text, point
     claim = first(text, CONFIRMED, NOT_CONFIRMED)
     assert claim.reason == ""
     assert set(claim.pointers) == set(pointers)
+
+
+def most(step, share, than="step before the answer"):
+    return (
+        f"When it gave its answer, {share}% of the attention that it paid to its own steps led back to step {step}, "
+        f"more than to any other {than}; that alone does not show that this step mattered."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "flows", "accepted"),
+    [
+        (most(1, 17), (0.17, 0.03, 0.04, 0.76), True),
+        (most(3, 4), (0.17, 0.03, 0.04, 0.76), False),
+        (most(1, 30), (0.3, 0.3, 0.2, 0.2), False),
+        (most(1, 17, than="step"), (0.17, 0.03, 0.04, 0.76), False),
+        (most(1, 76, than="step"), (0.76, 0.03, 0.04, 0.17), True),
+    ],
+)
+def test_the_most_attention_is_that_of_a_step_which_no_other_equals(text, flows, accepted):
+    steps = ("Step 1: I think that the answer is 10.", "Step 2: Yes.", "Step 3: So it is.", "Answer: 10")
+    signals = tuple(StepSignals(share, 1.0, 0.5, 0.0, 9) for share in flows)
+    made = EvidenceRecord("?", "10", steps, signals, "signals", flows, ())
+    assert sentences(made, text)[0].accepted is accepted
 
 
 def test_what_is_left_stands_by_itself():

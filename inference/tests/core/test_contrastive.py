@@ -141,6 +141,8 @@ def test_a_head_that_looks_at_one_step_only_is_the_receiver_head():
     assert receiver_scores(scores, [(1, 2)]).tolist() == pytest.approx([0.1, 0.1, 0.1, 0.9, 0.1])
     assert kurtosis(torch.tensor([1.0, 1.0, 1.0])).item() == 0
     assert kurtosis(torch.tensor([0.0, 0.0, 0.0, 1.0])).item() == pytest.approx(7 / 3 - 3)
+    with pytest.raises(ValueError, match="heads is empty"):
+        receiver_scores(scores, [])
     with pytest.raises(ValueError, match="7 steps"):
         received(attention[..., :7, :7])
 
@@ -158,6 +160,8 @@ def test_step_attention_is_per_token_pair_whatever_the_segments():
 def test_forks_are_the_fifth_of_highest_entropy():
     assert forks([0.1, 2.0, 0.3, 0.2, 1.0, 0.0]) == [1, 4]
     assert forks([]) == []
+    with pytest.raises(ValueError, match=r"share is 2\.0; allowed is 0 to 1"):
+        forks([1.0], 2.0)
 
 
 def test_the_shares_of_the_steps_in_an_answer_rather_than_a_rival(sharp):
@@ -169,5 +173,7 @@ def test_the_shares_of_the_steps_in_an_answer_rather_than_a_rival(sharp):
         assert shares.min() >= 0
         assert shares.sum().item() == pytest.approx(1, abs=1e-5)
     assert not torch.allclose(*found, atol=1e-3)
+    with pytest.raises(ValueError, match="rival is ''; name another answer"):
+        contrastive_flow(sharp, trace, "")
     with pytest.raises(ValueError, match="cannot be told from the answer"):
         contrastive_flow(sharp, trace, trace.answer.text)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers.cache_utils import DynamicCache
 
+from inference.core import ReasonSettings
 from inference.core.cache import PrefixCache
 from inference.core.decode import Sampling, decode, entropies_of, nucleus_choice
 from inference.core.language_model import LanguageModel
@@ -109,6 +110,38 @@ def test_the_nucleus_is_the_same_however_many_tokens_are_looked_at_first(top_p, 
         chosen.append(nucleus_choice(scores, top_p, draws).tolist())
     assert chosen[0] == chosen[1] == chosen[2]
     assert len(set(chosen[0])) > 10
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("settings", [Sampling, ReasonSettings])
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens is 0; give at least 1"),
+        ({"temperature": -1.0}, "temperature is -1.0; allowed is 0"),
+        ({"temperature": NAN}, "temperature is nan"),
+        ({"temperature": float("inf")}, "temperature is inf"),
+        ({"top_p": 0.0}, "top_p is 0.0; allowed is above 0, and at most 1"),
+        ({"top_p": 1.5}, "top_p is 1.5"),
+        ({"top_p": NAN}, "top_p is nan"),
+        ({"seed": -1}, "seed is -1; allowed is 0"),
+    ],
+)
+def test_settings_that_draw_nothing_or_nonsense_are_refused(settings, given, what):
+    with pytest.raises(ValueError, match=what):
+        settings(**given)
+
+
+@pytest.mark.parametrize("top_p", [0.5, 0.95, 1.0])
+def test_a_draw_that_is_rounded_to_one_stays_in_the_nucleus_and_within_the_guide(top_p):
+    scores = torch.tensor([[0.6, 0.3, 0.1] + [1e-9] * 200]).log()
+    guided = scores.masked_fill(torch.arange(203) > 2, float("-inf"))
+    last = {0.5: 0, 0.95: 2, 1.0: 2}[top_p]
+    assert nucleus_choice(guided, top_p, torch.tensor([1 - 1e-9])).tolist() == [last]
+    if top_p < 1:
+        assert nucleus_choice(scores, top_p, torch.tensor([1 - 1e-9])).tolist() == [last]
 
 
 def test_tokens_that_cannot_come_add_nothing_to_the_entropy():

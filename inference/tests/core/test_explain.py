@@ -16,7 +16,8 @@ from inference.core import (
     candidates,
     supported,
 )
-from inference.core.explain import contrast_of, shown
+from inference.core.attention_report import report
+from inference.core.explain import attended, choices, contrast_of, shown, untested
 
 STEPS = ("Step 1: The tray holds 12 eggs.", "Step 2: 12 - 2 = 10 are left.", "Answer: 10")
 CAUSAL = re.compile(r"made a difference|decided|because of|caused|changed the answer|that is why", re.IGNORECASE)
@@ -127,6 +128,36 @@ def test_attention_is_told_with_its_caveat_only():
     assert "led back to step 2" in sentence
     assert "does not show that this step mattered" in sentence
     assert "attention" not in texts(NOT_CONFIRMED)["brief"] + texts(NOT_CONFIRMED)["contrastive"]
+
+
+def attending(flows, *steps):
+    signals = tuple(StepSignals(share, 1.0, 0.5, 0.0, 9, position_flow=0.2) for share in flows)
+    return EvidenceRecord("?", "10", steps, signals, "signals", tuple(flows), ())
+
+
+EARLIER = ("Step 1: I think that the answer is 10.", "Step 2: Yes.", "Step 3: So it is.", "Answer: 10")
+
+
+def test_a_step_that_states_an_answer_earlier_on_is_a_choice_like_others():
+    made = attending((0.168, 0.032, 0.036, 0.764), *EARLIER)
+    assert choices(made) == [0, 1, 2]
+    assert untested(made) == ["Steps 1, 2 and 3 were not tested."]
+    assert "17% of the attention that it paid to its own steps led back to step 1" in attended(made)[0]
+    assert "17% led to step 1" in report(made)
+
+
+def test_no_step_behind_the_answer_is_said_to_have_been_looked_at():
+    steps = ("Step 1: 12 - 2 = 10.", "Step 2: None is lost.", "The answer is 10.", "Step 4: But wait.", "Step 5: Hm.")
+    made = attending((0.3, 0.1, 0.6, 0.0, 0.0), *steps)
+    assert choices(made) == [0, 1, 3, 4]
+    assert "led back to step 1" in attended(made)[0]
+    assert "step 4" not in report(made)
+    assert attended(attending((1.0, 0.0, 0.0), *steps[2:])) == []
+    assert "It wrote no step before that." in report(attending((1.0, 0.0, 0.0), *steps[2:]))
+
+
+def test_no_step_is_said_to_have_more_attention_than_one_that_has_as_much():
+    assert attended(attending((0.3, 0.3, 0.2, 0.2), *EARLIER)) == []
 
 
 def test_tested_and_untested_steps_are_worded_differently():

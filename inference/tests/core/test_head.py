@@ -57,6 +57,18 @@ def test_a_changed_file_is_refused(trained, tmp_path, name):
         Head.load(tmp_path, digest, 4, CONFIG)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_head_whose_weights_are_no_numbers_is_refused(trained, tmp_path, value):
+    with torch.no_grad():
+        trained.preference.weight[0] = value
+    digest = trained.save(tmp_path)
+    for read in (lambda: Head.load(tmp_path, digest, 4, CONFIG), lambda: Head.read(tmp_path / digest)):
+        with pytest.raises(
+            HeadMismatchError, match=r"preference\.weight has weights that are not finite; fit it again"
+        ):
+            read()
+
+
 def test_a_head_that_is_not_there_is_named(tmp_path):
     with pytest.raises(HeadMismatchError, match="head v4 has no folder"):
         Head.load(tmp_path, "0" * 64, 4, CONFIG)

@@ -115,6 +115,22 @@ def test_progress_only_grows(model, trace, head):
     assert len({stage for stage, _ in seen}) == 4
 
 
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"tested_steps": -1}, "tested_steps is -1; give at least 0"),
+        ({"candidates": 0}, "candidates is 0; give at least 1"),
+        ({"rollouts": 0}, "rollouts is 0"),
+        ({"looks": 0}, "looks is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"writer": "me"}, "writer is 'me'; allowed are templates, model, both"),
+    ],
+)
+def test_settings_that_cannot_be(given, what):
+    with pytest.raises(ValueError, match=what):
+        InverseSettings(**given)
+
+
 def test_no_steps_tested_is_said_so(model, trace, head):
     made = explain_inverse(model, trace, head, InverseSettings(tested_steps=0))
     assert all("No decisive choice was found" in candidate.text for candidate in made.candidates)

@@ -24,6 +24,12 @@ def test_every_step_has_its_signals(model, trace):
     assert max(made.signals, key=lambda signal: signal.fork_entropy) is made.signals[1]  # where the script chooses
 
 
+@pytest.mark.parametrize("missing", [{"steps": ()}, {"tokens": ()}])
+def test_a_trace_without_steps_or_tokens_is_refused(model, trace, missing):
+    with pytest.raises(ValueError, match="give one that a local model wrote"):
+        invert(model, replace(trace, **missing))
+
+
 def test_features_are_mean_and_last_states_and_named_numbers(model, trace):
     made = invert(model, trace, layer=1)
     assert made.step_states.shape == (4, 2 * model.hidden)

@@ -29,12 +29,17 @@ def test_one_step_that_stands_out_does_not_explain_itself():
 
 
 def test_what_was_not_measured_at_all_steps_has_no_baseline():
-    some = signals([1.0, 2.0], suppression=0.3)
+    some = signals([1.0, 2.0, 3.0], suppression=0.3)
     some[1] = replace(some[1], suppression=None)
     assert set(with_baselines(some)[0].by_position) == {"fork_entropy", "mean_entropy"}
-    assert set(
-        with_baselines(signals([1.0], answer_margin=0.1, trajectory_shift=0.0, suppression=0.2))[0].by_position
-    ) == {*FITTED}
+    whole = signals([1.0, 2.0, 3.0], answer_margin=0.1, trajectory_shift=0.0, suppression=0.2)
+    assert set(with_baselines(whole)[0].by_position) == {*FITTED}
+
+
+@pytest.mark.parametrize("entropies", [[1.0], [1.0, 2.0]])
+def test_one_or_two_steps_have_no_line_beside_them(entropies):
+    """It would go through them, whatever they say."""
+    assert [one.by_position for one in with_baselines(signals(entropies))] == [{}] * len(entropies)
 
 
 @given(VALUES)

@@ -66,6 +66,8 @@ def test_own_states_are_pulled_apart_and_still_know_likeness(sharp):
     assert float(rows[0] @ rows[1]) > float(rows[0] @ rows[2])
     with pytest.raises(ValueError, match="has layers 1 to 3"):
         OwnStates(sharp, 99)
+    with pytest.raises(ValueError, match="layer is 0"):
+        OwnStates(sharp, 0)
 
 
 @pytest.mark.parametrize(
