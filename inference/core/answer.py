@@ -16,7 +16,7 @@ from inference.core.records import Answer, Problem
 from inference.core.steps import spoken
 
 ANNOUNCED = r"(?:final\s+)?answer\s*(?:is\s*:?|:)"
-CUE = re.compile(rf"\b{ANNOUNCED}(?!\W*\b{ANNOUNCED})\s*(?P<value>[^\n]*)", re.IGNORECASE)
+CUE = re.compile(rf"\b{ANNOUNCED}\s*(?P<value>(?:(?!\b{ANNOUNCED})[^\n])*)", re.IGNORECASE)
 LETTER = re.compile(r"^\W*(?:option\s+|choice\s+)?([A-Za-z])(?:\W*$|\s*[).:])", re.IGNORECASE)
 WORD = re.compile(r"[^\W_]+")
 PART = re.compile(rf"{NUMERAL.pattern}|\d+|[^\W\d_]+", re.IGNORECASE)

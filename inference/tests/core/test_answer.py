@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from inference.core import Problem
 from inference.core.answer import answer_key, find_stated, numbers, read_answer
+from inference.core.roles import answering
+from inference.core.steps import split_spans
 
 NUMBER = Problem("How many?", asks="number")
 FREE = Problem("Where?", asks="free")
@@ -223,3 +225,20 @@ def test_a_minus_is_a_minus_however_it_is_written():
 
 def test_numbers():
     assert numbers("From 14:40, 3 of 1,500 cost -2.5 or 25%.") == [14, 40, 3, 1500, -2.5, 25]
+
+
+@pytest.mark.parametrize(
+    ("chain", "value"),
+    [
+        ("So the answer is 5. Final answer: 6", "6"),
+        ("Answer: Black. The answer is not grey, so the answer is black", "black"),
+        ("Answer: 5. Hence the answer is", "5. Hence the"),
+        ("The answer is 5.\nIt is sure.", "5."),
+    ],
+)
+def test_of_two_statements_on_a_line_the_last_counts_and_its_step_is_the_one_that_states_it(chain, value):
+    stated = find_stated(chain)
+    assert stated.text == value
+    spans = split_spans(chain)
+    (index,) = (at for at, (start, end) in enumerate(spans) if start <= stated.start < end)
+    assert answering([chain[start:end] for start, end in spans]) == index
