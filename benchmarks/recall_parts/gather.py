@@ -12,11 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from inference.core import LanguageModel, LimitError, Problem, ReasoningError, ReasonSettings, Trace, invert, reason
-from inference.core.inversion import Inversion, states_answer
+from inference.core.inversion import Inversion
 from inference.core.problem_files import ParsedProblem, guess_format, scan
 from inference.core.ranking import probed
 from inference.core.reasoning import ends, worked_examples
 from inference.core.resampling import start_of
+from inference.core.roles import choices
 from inference.core.step_features import step_features
 from recall_parts.work import Continuation, Worked, WorkFile
 
@@ -116,7 +117,7 @@ def features_of(inversion: Inversion) -> Tensor:
 
 def tested(trace: Trace) -> list[int]:
     """The steps that can be tested: all but the one that only states the answer."""
-    return [step.index for step in trace.steps if not states_answer(trace, step)]
+    return choices([step.text for step in trace.steps])
 
 
 def boundaries(trace: Trace) -> list[int]:

@@ -54,8 +54,10 @@ def find_stated(chain: str) -> Stated | None:
 def read_answer(chain: str, problem: Problem) -> Answer | None:
     """What the chain states last, read as the problem asks for it; None where it states nothing that fits."""
     stated = find_stated(chain)
-    if stated is None:
-        return None
+    return read_stated(stated, problem) if stated else None
+
+
+def read_stated(stated: Stated, problem: Problem) -> Answer | None:
     if problem.asks == "number":
         return read_number(stated.text)
     if problem.asks == "free":

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inference.core import effect
-from inference.core.answer import answer_key, find_stated, read_answer
+from inference.core.answer import answer_key, find_stated, read_stated
 from inference.core.clusters import clustered, typical
 from inference.core.inversion import Inversion
 from inference.core.kept import Kept
@@ -141,7 +141,7 @@ def outcome(trace: Trace, chain: str, start: int = 0) -> str | None:
     stated = find_stated(chain)
     if stated is None or stated.start < start:
         return None
-    answer = read_answer(chain, trace.problem)
+    answer = read_stated(stated, trace.problem)
     return answer.text if answer else None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from inference.core.effect import ALPHA, MIN_SHARE
 from inference.core.looks import BUDGET
 from inference.core.records import Alternative, Candidate, EvidenceRecord, StepTest
-from inference.core.roles import answering
+from inference.core.roles import answering, choices
 from inference.core.steps import content
 
 LIKELIHOOD = "likelihood"  # how an answer was read that the chain does not state
@@ -255,7 +255,7 @@ def guessed(record: EvidenceRecord, test: StepTest) -> list[str]:
 
 def untested(record: EvidenceRecord) -> list[str]:
     done = {test.step for test in record.tests}
-    rest = [f"{index + 1}" for index in choices(record) if index not in done]
+    rest = [f"{index + 1}" for index in choices(record.steps) if index not in done]
     if not rest:
         return []
     return [f"Step {rest[0]} was not tested." if len(rest) == 1 else f"Steps {listed(rest)} were not tested."]
@@ -279,11 +279,6 @@ def most_attended(record: EvidenceRecord, steps: Sequence[int]) -> int | None:
         return None
     *_, second, first = sorted(steps, key=lambda step: record.signals[step].inverse_flow)
     return first if record.signals[first].inverse_flow > record.signals[second].inverse_flow else None
-
-
-def choices(record: EvidenceRecord) -> list[int]:
-    """All steps but the one that states the answer. One that states an answer earlier on may be tested as well."""
-    return [index for index in range(len(record.steps)) if index != answering(record.steps)]
 
 
 def before_answer(record: EvidenceRecord) -> list[int]:

@@ -19,7 +19,7 @@ from inference.core.head import HeadConfig
 from inference.core.inversion import default_layer
 from inference.core.language_model import LanguageModel
 from inference.core.limits import check_context, check_finite, context_of, device_memory
-from inference.core.reading import Heard, read
+from inference.core.reading import Heard, Ids, read
 from inference.core.reasoning import silent
 from inference.core.records import Progress, Trace
 
@@ -55,8 +55,7 @@ def explanation_features(
     model: LanguageModel, trace: Trace, texts: Sequence[str], config: HeadConfig | None = None
 ) -> Tensor:
     """Features [N, F] float32 of N explanations of one trace. See text_features."""
-    question, answer = trace.problem.question, trace.answer.text
-    return text_features(model, [Text(str(i), question, answer, text) for i, text in enumerate(texts)], config)
+    return text_features(model, [about(trace, text, str(i)) for i, text in enumerate(texts)], config)
 
 
 @device_memory("reading the explanations")
@@ -74,8 +73,8 @@ def text_features(
         raise ValueError(f"explanations {empty[:5]} are empty; give texts with at least one word")
     config = config or head_config(model)
     features = torch.zeros(len(texts), config.explanation_size)
-    contexts = [model.encode(context(text)) for text in texts]
-    written = [model.encode(f" {text.explanation.strip()}") for text in texts]
+    ids = [encoded(model, text) for text in texts]
+    contexts, written = [before for before, _ in ids], [own for _, own in ids]
     for text, before, own in zip(texts, contexts, written, strict=True):
         check_context(model.module, len(before) + len(own), what=f"explanation {text.id}")
     for index, heard in read(model, contexts, written, config.layers, tell):
@@ -86,9 +85,18 @@ def text_features(
 
 def readable(model: LanguageModel, trace: Trace, explanation: str) -> bool:
     """Whether question, answer and explanation fit into the model's context."""
-    text = Text("", trace.problem.question, trace.answer.text, explanation)
-    tokens = len(model.encode(context(text))) + len(model.encode(f" {explanation.strip()}"))
-    return tokens <= (context_of(model.module) or tokens)
+    before, own = encoded(model, about(trace, explanation))
+    most = context_of(model.module)
+    return most is None or len(before) + len(own) <= most
+
+
+def about(trace: Trace, explanation: str, id: str = "") -> Text:
+    return Text(id, trace.problem.question, trace.answer.text, explanation)
+
+
+def encoded(model: LanguageModel, text: Text) -> tuple[Ids, Ids]:
+    """What the model reads: question and answer, and the explanation behind them."""
+    return model.encode(context(text)), model.encode(f" {text.explanation.strip()}")
 
 
 def context(text: Text) -> str:

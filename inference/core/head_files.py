@@ -113,7 +113,7 @@ def read(path: Path, number: int = 1) -> Head:
     try:
         head = Head(HeadConfig.from_json(json.loads(config)), number)
         head.load_state_dict(load_tensors(weights))
-        check_numbers(head)
+        check_weights(head)
     except HeadMismatchError as error:
         raise HeadMismatchError(f"{path} is no head of this version: {error}.") from error
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:  # of json, torch and safetensors
@@ -121,7 +121,7 @@ def read(path: Path, number: int = 1) -> Head:
     return head.eval()
 
 
-def check_numbers(head: Head) -> None:
+def check_weights(head: Head) -> None:
     """Raises HeadMismatchError for weights that are not finite: all they give is no number, and nothing is chosen."""
     wrong = [name for name, tensor in head.state_dict().items() if not tensor.isfinite().all()]
     if wrong:

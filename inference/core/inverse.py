@@ -14,7 +14,7 @@ from inference.core.features import explanation_features, head_config, readable
 from inference.core.findings import findings
 from inference.core.flow import uniform_attention
 from inference.core.head import Head, HeadMismatchError
-from inference.core.inversion import Inversion, invert, states_answer
+from inference.core.inversion import Inversion, invert
 from inference.core.kept import Kept
 from inference.core.language_model import LanguageModel
 from inference.core.limits import device_memory
@@ -23,8 +23,9 @@ from inference.core.mixing import HeadFlow
 from inference.core.prose import write, writer_of
 from inference.core.ranking import likely_and_mattered, probed
 from inference.core.reasoning import silent, worked_examples
-from inference.core.recipe import WRITERS
+from inference.core.recipe import check_known
 from inference.core.records import Candidate, EvidenceRecord, Progress, StepSignals, StepTest, Trace
+from inference.core.roles import choices
 from inference.core.similarity import DEFAULT, loaded
 from inference.core.step_features import step_features
 from inference.core.step_head import rank_scores
@@ -52,8 +53,7 @@ class InverseSettings:
     writer: str = "templates"
 
     def __post_init__(self) -> None:
-        if self.writer not in WRITERS:
-            raise ValueError(f"writer is {self.writer!r}; allowed are {', '.join(WRITERS)}")
+        check_known(self.writer)
         for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; give at least {least}")
@@ -215,8 +215,7 @@ def ranker(head: Head, inversion: Inversion) -> str:
 
 def ranked(trace: Trace, scores: Sequence[float]) -> list[int]:
     """Steps by falling score, without the one that merely states the answer: that one is no choice."""
-    steps = [step.index for step in trace.steps if not states_answer(trace, step)]
-    return sorted(steps, key=lambda step: -scores[step])
+    return sorted(choices([step.text for step in trace.steps]), key=lambda step: -scores[step])
 
 
 def evidence(

@@ -18,8 +18,7 @@ from inference.core.hidden import listening
 from inference.core.language_model import LanguageModel
 from inference.core.limits import check_context, check_finite, device_memory
 from inference.core.mixing import step_shares
-from inference.core.records import Step, StepSignals, Trace
-from inference.core.roles import answering
+from inference.core.records import StepSignals, Trace
 from inference.core.steps import content_start
 
 FORK_TOKENS = 4  # a step's first tokens, where it can still turn into another step
@@ -133,11 +132,6 @@ def answer_position(trace: Trace) -> int:
     else:
         before = len(trace.tokens) - 1
     return len(trace.prompt_ids) + before - 1
-
-
-def states_answer(trace: Trace, step: Step) -> bool:
-    """Whether this is the step that states the answer (`answering`)."""
-    return step.index == answering([one.text for one in trace.steps])
 
 
 def inverse_flow(flow: Tensor, segments: Segments, steps: int) -> list[float]:

@@ -111,7 +111,7 @@ def worked_examples(model: LanguageModel, asks: str = "choice") -> PrefixCache:
 
 
 def sampling(settings: ReasonSettings) -> Sampling:
-    temperature = settings.temperature if settings.seed else 0.0
+    temperature = 0.0 if settings.greedy else settings.temperature
     return Sampling(settings.max_new_tokens, temperature, settings.top_p, settings.seed)
 
 

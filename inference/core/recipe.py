@@ -75,9 +75,14 @@ class Recipe:
 
 def check_writer(writer: str, candidates: int) -> None:
     """Raises ValueError for an unknown writer, and for more texts than it has."""
-    if writer not in WRITERS:
-        raise ValueError(f"writer is {writer!r}; allowed are {', '.join(WRITERS)}")
+    check_known(writer)
     if writer == "templates" and candidates > STYLES:
         raise ValueError(
             f"candidates is {candidates}; the templates have 1 to {STYLES}. Let the model write for more."
         )
+
+
+def check_known(writer: str) -> None:
+    """Raises ValueError for an unknown writer."""
+    if writer not in WRITERS:
+        raise ValueError(f"writer is {writer!r}; allowed are {', '.join(WRITERS)}")

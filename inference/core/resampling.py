@@ -15,8 +15,9 @@ from inference.core.kept import Kept, Tokens, row_keys
 from inference.core.language_model import LanguageModel
 from inference.core.limits import context_of
 from inference.core.reasoning import ends
-from inference.core.records import Token, Trace
+from inference.core.records import Trace
 from inference.core.rollouts import Start
+from inference.core.spans import token_at
 from inference.core.steps import OPENING, thinking
 
 log = logging.getLogger(__name__)
@@ -119,18 +120,15 @@ def start_of(model: LanguageModel, trace: Trace, start: int, seed: int) -> Start
     return Start(
         ids,
         Sampling(min(longest, max(1, room)), settings.temperature, settings.top_p, seed * 100_003 + start + 1),
-        think_tag(trace.tokens[:start]),
+        think_tag(trace, start),
     )
 
 
-def think_tag(tokens: Sequence[Token]) -> tuple[int, ...]:
-    """The tokens of the `<think>` tag whose block these end in; none where they end outside one."""
-    chain = "".join(token.text for token in tokens)
-    if not thinking(chain):
+def think_tag(trace: Trace, start: int) -> tuple[int, ...]:
+    """The tokens of the `<think>` tag whose block token `start` of the chain is in; none where it is outside one."""
+    before = "".join(token.text for token in trace.tokens[:start])
+    if not thinking(before):
         return ()
-    at, end, found = chain.rfind(OPENING), 0, []
-    for token in tokens:
-        end += len(token.text)
-        if at < end and end - len(token.text) < at + len(OPENING):
-            found.append(token.id)
-    return tuple(found)
+    at = before.rfind(OPENING)
+    tag = trace.tokens[token_at(trace, at) : token_at(trace, at + len(OPENING) - 1) + 1]
+    return tuple(token.id for token in tag)

@@ -57,6 +57,12 @@ def answering(steps: Sequence[str]) -> int | None:
     return next(index for index, end in enumerate(ends) if stated.start < end)
 
 
+def choices(steps: Sequence[str]) -> list[int]:
+    """All steps but the one that states the answer. One that states an answer earlier on may be tested as well."""
+    own = answering(steps)
+    return [index for index in range(len(steps)) if index != own]
+
+
 def role(question: str, step: str) -> str:
     """One of ROLES for the words of `step`, its label aside."""
     said = content(step)

@@ -17,7 +17,8 @@ from inference.core import (
     supported,
 )
 from inference.core.attention_report import report
-from inference.core.explain import attended, choices, contrast_of, shown, untested
+from inference.core.explain import attended, contrast_of, shown, untested
+from inference.core.roles import choices
 
 STEPS = ("Step 1: The tray holds 12 eggs.", "Step 2: 12 - 2 = 10 are left.", "Answer: 10")
 CAUSAL = re.compile(r"made a difference|decided|because of|caused|changed the answer|that is why", re.IGNORECASE)
@@ -140,7 +141,7 @@ EARLIER = ("Step 1: I think that the answer is 10.", "Step 2: Yes.", "Step 3: So
 
 def test_a_step_that_states_an_answer_earlier_on_is_a_choice_like_others():
     made = attending((0.168, 0.032, 0.036, 0.764), *EARLIER)
-    assert choices(made) == [0, 1, 2]
+    assert choices(made.steps) == [0, 1, 2]
     assert untested(made) == ["Steps 1, 2 and 3 were not tested."]
     assert "17% of the attention that it paid to its own steps led back to step 1" in attended(made)[0]
     assert "17% led to step 1" in report(made)
@@ -149,7 +150,7 @@ def test_a_step_that_states_an_answer_earlier_on_is_a_choice_like_others():
 def test_no_step_behind_the_answer_is_said_to_have_been_looked_at():
     steps = ("Step 1: 12 - 2 = 10.", "Step 2: None is lost.", "The answer is 10.", "Step 4: But wait.", "Step 5: Hm.")
     made = attending((0.3, 0.1, 0.6, 0.0, 0.0), *steps)
-    assert choices(made) == [0, 1, 3, 4]
+    assert choices(made.steps) == [0, 1, 3, 4]
     assert "led back to step 1" in attended(made)[0]
     assert "step 4" not in report(made)
     assert attended(attending((1.0, 0.0, 0.0), *steps[2:])) == []

@@ -11,12 +11,12 @@ from inference.core.attention_report import explain_attention
 from inference.core.causal import outcome
 from inference.core.claims import supported
 from inference.core.decode import Sampling
-from inference.core.inversion import states_answer
 from inference.core.likelihood import ask
 from inference.core.packed import full_attention
 from inference.core.problem_files import ParsedProblem
 from inference.core.reasoning import ends, worked_examples
 from inference.core.recipe import Recipe
+from inference.core.roles import answering
 from inference.core.spans import answer_span, token_ids
 from inference.tests.core.conftest import PROBLEM, UNDECIDED
 from inference.tests.core.test_ranking import windowed  # noqa: F401
@@ -65,7 +65,7 @@ def test_the_likeliest_option_becomes_part_of_the_trace(model, forced):
     assert "".join(token.text for token in forced.tokens[: forced.forced_from]) == UNANSWERED
     assert model.decode([token.id for token in forced.tokens]) == forced.chain
     assert forced.steps[-1].text == f"Answer: {forced.answer.text}"
-    assert states_answer(forced, forced.steps[-1])
+    assert answering([step.text for step in forced.steps]) == len(forced.steps) - 1
 
 
 def test_what_was_put_there_has_the_models_own_numbers(model, forced):
@@ -151,7 +151,7 @@ def test_an_open_think_block_is_closed_before_the_answer_is_asked_for(model, tex
     assert trace.chain == f"{text}\n</think>\nAnswer: {trace.answer.text}"
     assert trace.written == text
     assert trace.steps[-1].text == f"Answer: {trace.answer.text}"
-    assert states_answer(trace, trace.steps[-1])
+    assert answering([step.text for step in trace.steps]) == len(trace.steps) - 1
     assert model.decode(token_ids(trace)[answer_span(trace).start :]).strip() == trace.answer.text
 
 
