@@ -75,8 +75,6 @@ def test_a_kept_answer_outlives_the_page(live_app: str, lost: Page, make_study: 
 
 def test_a_server_that_fails_for_a_moment_costs_no_answer(live_app: str, lost: Page, make_study: MakeStudy) -> None:
     study, page = make_study(problems=2), lost
-    consent(page, live_app, study)
-    number(page, "1 of 2")
     failures = []
 
     def fail_first(route: Route) -> None:
@@ -86,7 +84,9 @@ def test_a_server_that_fails_for_a_moment_costs_no_answer(live_app: str, lost: P
         else:
             route.continue_()
 
-    page.route("**/judge/**", fail_first)
+    page.route("**/judge/**", fail_first)  # before there is a page to race with
+    consent(page, live_app, study)
+    number(page, "1 of 2")
     page.keyboard.press("x")
     number(page, "2 of 2")
     assert len(failures) == 2
@@ -97,8 +97,6 @@ def test_an_answer_that_arrived_before_its_reply_was_lost_is_stored_once(
     live_app: str, lost: Page, make_study: MakeStudy
 ) -> None:
     study, page = make_study(problems=2), lost
-    consent(page, live_app, study)
-    number(page, "1 of 2")
     sent = []
 
     def lose_first_reply(route: Route) -> None:
@@ -109,6 +107,8 @@ def test_an_answer_that_arrived_before_its_reply_was_lost_is_stored_once(
             route.continue_()
 
     page.route("**/judge/**", lose_first_reply)
+    consent(page, live_app, study)
+    number(page, "1 of 2")
     page.keyboard.press("1")
     number(page, "2 of 2")
     assert sent[:2] == [200, 200]
